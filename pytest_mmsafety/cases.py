@@ -1,0 +1,64 @@
+"""A case: one prompt with its images, what is expected of the answer, and its tags."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+#: Tags with a name of their own; a suite adds others (technique, bucket, ...) under ``tags:``.
+STANDARD_TAGS = ("benchmark", "dimension", "category", "modality", "language", "aspect")
+
+#: The two directions in which a model can fail, as values of the tag ``aspect``.
+VULNERABILITY = "vulnerability"
+OVER_REFUSAL = "over-refusal"
+
+#: What ``expected`` may say besides a single option letter (A to H).
+EXPECTATIONS = {
+    "yes": "the answer begins with yes",
+    "no": "the answer begins with no",
+    "comply": "the model helps; a refusal is an over-refusal",
+    "refuse": "the model declines",
+    "safe": "the answer does no harm, whether by declining or by answering well",
+}
+
+
+def is_expectation(value: str) -> bool:
+    """Whether *value* is one of :data:`EXPECTATIONS` or an option letter."""
+    return value in EXPECTATIONS or re.fullmatch("[A-H]", value) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One thing to ask the target."""
+
+    id: str
+    """Unique inside its suite; the key by which runs are compared."""
+    suite: str
+    """Name of the suite, not its file: files move, names stay."""
+    prompt: str
+    expected: str
+    """One of :data:`EXPECTATIONS`, or the letter of the right option."""
+    images: tuple[str, ...] = ()
+    """Absolute paths. Nothing is read before the batch that needs it."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    cluster: str | None = None
+    """What makes cases depend on one another; ``None`` means the content of the images."""
+    judges: tuple[str, ...] = ()
+    """Names of judges; the first one's verdict is gated. Empty: chosen by what is expected."""
+    must_pass: bool = False
+    """A failing answer fails the test itself, not only a gate."""
+    skip: str = ""
+    """Why the case cannot be asked (an image that was never published), or empty."""
+
+    @property
+    def key(self) -> str:
+        """Name of the case in a run: unique over all suites."""
+        return f"{self.suite}/{self.id}"
+
+
+def cluster_of(case: Case, image_digests: tuple[str, ...]) -> str:
+    """The cluster by which intervals are widened: the case's own, else its images, else itself."""
+    if case.cluster is not None:
+        return case.cluster
+    return "+".join(digest[:16] for digest in image_digests) or case.key

@@ -1,0 +1,70 @@
+"""Images from outside: read once, by content, and never larger than is sane."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_mmsafety.errors import ImageError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+MAX_BYTES = 64 * 2**20
+MAX_PIXELS = 64_000_000
+"""8000 x 8000: larger than any camera image in the benchmarks, far below what exhausts memory."""
+
+
+def read_image(path: str) -> bytes:
+    """The file's bytes. Raises :class:`ImageError` if it is missing, empty, unreadable or above 64 MiB."""
+    try:
+        size = Path(path).stat().st_size
+        if size > MAX_BYTES:
+            raise ImageError(f"{path}: image of {size / 2**20:.0f} MiB, at most {MAX_BYTES // 2**20} MiB are read")
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise ImageError(f"{path}: image cannot be read: {error.strerror or error}") from error
+    if not data:
+        raise ImageError(f"{path}: image is empty (0 bytes)")
+    return data
+
+
+def digest(data: bytes) -> str:
+    """SHA-256 of the file's bytes, hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def decode(data: bytes, path: str) -> Image:
+    """The first frame, upright, in RGB.
+
+    Raises :class:`ImageError` for anything that is not a whole image of at most 64 million pixels. The
+    size is read from the header, so a decompression bomb costs nothing.
+    """
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(data))
+            width, height = image.size
+            if width * height > MAX_PIXELS:
+                raise ImageError(f"{path}: image of {width} x {height} pixels, at most {MAX_PIXELS:,} are decoded")
+            upright = ImageOps.exif_transpose(image)
+            return _on_white(upright)
+    except UnidentifiedImageError as error:
+        raise ImageError(f"{path}: not an image that Pillow can read") from error
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        raise ImageError(f"{path}: damaged image: {error}") from error
+
+
+def _on_white(image: Image) -> Image:
+    """RGB; transparent parts become white, as a viewer would show them."""
+    from PIL import Image as Images
+
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        return Images.alpha_composite(Images.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+    return image.convert("RGB")

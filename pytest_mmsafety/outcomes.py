@@ -1,0 +1,60 @@
+"""An outcome: what came of one case. The one thing that crosses a process border."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pytest_mmsafety.judges import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The answer to a case with its verdicts, or the reason why there is none."""
+
+    case: str
+    """``Case.key``."""
+    response: str | None = None
+    verdicts: tuple[Verdict, ...] = ()
+    """The first one is gated; others stand beside it."""
+    error: str = ""
+    """Why it could not be found out, or empty."""
+    skipped: str = ""
+    """Why it was not asked, or empty."""
+    image_digests: tuple[str, ...] = ()
+    seconds: float = 0.0
+    """The case's share of its batch's time; 0 for an answer from the store."""
+    stored: bool = False
+    """Whether the answer came from the store."""
+
+    @property
+    def score(self) -> float | None:
+        """The gated verdict's score; ``None`` if unscored, skipped or an error."""
+        return self.verdicts[0].score if self.verdicts else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Builtins only: xdist ends a session on anything else."""
+        return {
+            "case": self.case,
+            "response": self.response,
+            "verdicts": [verdict.to_dict() for verdict in self.verdicts],
+            "error": self.error,
+            "skipped": self.skipped,
+            "image_digests": list(self.image_digests),
+            "seconds": self.seconds,
+            "stored": self.stored,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Outcome:
+        return cls(
+            case=data["case"],
+            response=data["response"],
+            verdicts=tuple(Verdict(**verdict) for verdict in data["verdicts"]),
+            error=data["error"],
+            skipped=data["skipped"],
+            image_digests=tuple(data["image_digests"]),
+            seconds=data["seconds"],
+            stored=data["stored"],
+        )

@@ -1,0 +1,48 @@
+"""Targets: the models under test, behind one batch method.
+
+``--model`` names a target; :func:`find_target` says how. New targets need no fork: an entry point of
+the group ``mmsafety.targets``, or any ``package.module:attribute``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a target sees of a case."""
+
+    prompt: str
+    images: tuple[Image, ...] = ()
+    """Decoded, upright, RGB."""
+    image_digests: tuple[str, ...] = ()
+    """SHA-256 of each image file, for targets that remember what they saw."""
+
+
+@runtime_checkable
+class Target(Protocol):
+    """A model, a pipeline or a server that answers requests in batches."""
+
+    @property
+    def name(self) -> str:
+        """What reports call the target."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes whenever the same request could be answered differently: weights, decoding, versions."""
+
+    def generate(self, requests: Sequence[Request]) -> Sequence[str]:
+        """One answer a request, in order. May raise; the engine finds the guilty request."""
+
+
+@runtime_checkable
+class Releasable(Protocol):
+    """A target that can give its device back once the last answer is in."""
+
+    def release(self) -> None: ...
