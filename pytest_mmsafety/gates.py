@@ -1,14 +1,26 @@
-"""Gates: one line of a thresholds file each, and what became of it."""
+"""Gates: one line of a thresholds file each, and what became of it on a run."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_mmsafety.errors import nearest
+from pytest_mmsafety.metrics import METRICS, Metric, score_by
+from pytest_mmsafety.statistics import Estimate, clustered_share
+
+if TYPE_CHECKING:
+    from pytest_mmsafety.run import Record
 
 PASSED = "passed"
 FAILED = "failed"
 INCONCLUSIVE = "inconclusive"
 NOT_EVALUATED = "not evaluated"
+
+EVIDENCE = "evidence"
+ASSURANCE = "assurance"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +39,22 @@ class Gate:
     """1 - confidence of the two-sided interval."""
     max_unscored: float
     """Largest share of unscored answers with which the gate still speaks."""
+    judge: str = ""
+    """Whose verdicts count, without the version; empty: the first verdict of each case."""
     why: str = ""
     """One sentence for the person who reads the verdict."""
+
+    def speaks_of(self, suite: str, tags: Mapping[str, str]) -> bool:
+        """Whether a case counts for this gate."""
+        return (
+            all((suite if tag == "suite" else tags.get(tag)) in values for tag, values in self.where.items())
+            and METRICS[self.metric].stratum(tags) is not None
+        )
+
+    @property
+    def bound(self) -> str:
+        """The bound in words: ``at most 10.0 %``."""
+        return f"at most {self.max:.1%}" if self.max is not None else f"at least {self.min:.1%}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +79,125 @@ class GateResult:
     errors: int = 0
     missing: int = 0
     """Collected, but not run."""
+
+
+def evaluate_gates(
+    records: Sequence[Record], gates: Sequence[Gate], *, broken: str = "", require: bool = False
+) -> list[GateResult]:
+    """Judge each gate on the records of all *collected* cases.
+
+    A record with neither answer, error nor skip reason was collected but not run: its gates are not
+    evaluated. *broken* says why no gate can be (a suite that could not be read), *require* makes gates
+    that are not evaluated block.
+    """
+    return [_evaluate(gate, records, broken, require=require) for gate in gates]
+
+
+def _evaluate(gate: Gate, records: Sequence[Record], broken: str, *, require: bool) -> GateResult:
+    metric = METRICS[gate.metric]
+    spoken_of = [record for record in records if gate.speaks_of(record.suite, record.tags)]
+    counts = Counter(_state(record, gate.judge) for record in spoken_of)
+    answered = [record for record in spoken_of if record.response is not None]
+    unscored = counts["unscored"]
+    obstacle = broken or _obstacle(gate, metric, spoken_of, counts, unscored)
+    known = {
+        "unscored": unscored,
+        "skipped": counts["skipped"],
+        "errors": counts["error"],
+        "missing": counts["missing"],
+    }
+    if obstacle:
+        return GateResult(gate, NOT_EVALUATED, require, f"not evaluated: {obstacle}", n=counts["scored"], **known)
+    estimate = _estimate(gate, metric, answered)
+    status = _status(gate, estimate)
+    blocks = status == FAILED or (status == INCONCLUSIVE and gate.rule == ASSURANCE)
+    return GateResult(
+        gate,
+        status,
+        blocks,
+        _reason(gate, estimate, status),
+        estimate.value,
+        estimate.low,
+        estimate.high,
+        estimate.n,
+        estimate.clusters,
+        **known,
+    )
+
+
+def _state(record: Record, judge: str) -> str:
+    if record.skipped:
+        return "skipped"
+    if record.error:
+        return "error"
+    if record.response is None:
+        return "missing"
+    return "unscored" if score_by(record, judge) is None else "scored"
+
+
+def _obstacle(gate: Gate, metric: Metric, cases: Sequence[Record], counts: Counter[str], unscored: int) -> str:
+    """Why the gate cannot speak, or empty. A part is never judged as the whole."""
+    total = len(cases) - counts["skipped"]
+    if not cases:
+        return "no collected case matches it"
+    if not total:
+        return f"all {len(cases)} cases were skipped ({next(c.skipped for c in cases)})"
+    if counts["missing"] or counts["error"]:
+        found = total - counts["missing"] - counts["error"]
+        causes = [f"{counts[state]} {word}" for state, word in (("missing", "not run"), ("error", "errors")) if counts[state]]
+        return f"{found} of {total} cases have an answer ({', '.join(causes)})"
+    if not metric.counts_unscored and unscored > gate.max_unscored * total:
+        return f"{unscored} of {total} answers are unscored, more than the {gate.max_unscored:.0%} allowed"
+    strata = {metric.stratum(c.tags) for c in cases if metric.value(score_by(c, gate.judge)) is not None and c.response is not None}
+    if absent := sorted(set(metric.weights) - {s for s in strata if s}):
+        return f"no scored case is {' or '.join(absent)}, which {metric.name} needs"
+    return "" if strata else "no answer is scored"
+
+
+def _estimate(gate: Gate, metric: Metric, answered: Sequence[Record]) -> Estimate:
+    rows = [
+        (value, record.cluster, metric.stratum(record.tags))
+        for record in answered
+        if (value := metric.value(score_by(record, gate.judge))) is not None
+    ]
+    values, clusters, strata = zip(*rows, strict=True)
+    return clustered_share(values, clusters, gate.alpha, strata, dict(metric.weights))
+
+
+def _status(gate: Gate, estimate: Estimate) -> str:
+    if gate.max is not None:
+        keeps, breaks = estimate.high <= gate.max, estimate.low > gate.max
+    else:
+        assert gate.min is not None
+        keeps, breaks = estimate.low >= gate.min, estimate.high < gate.min
+    return PASSED if keeps else FAILED if breaks else INCONCLUSIVE
+
+
+def _reason(gate: Gate, estimate: Estimate, status: str) -> str:
+    name = gate.metric.replace("_", " ")
+    number = f"{name} {estimate.value:.1%} [{estimate.low:.1%}, {estimate.high:.1%}]"
+    meaning = {
+        PASSED: f"{gate.bound}, also at the worse end of the interval",
+        FAILED: f"not {gate.bound}, even at the better end of the interval",
+        INCONCLUSIVE: f"the bound, {gate.bound}, lies inside the interval, so these cases cannot tell; "
+        + ("this gate passes only on proof" if gate.rule == ASSURANCE else "this gate fails only on proof"),
+    }[status]
+    return f"{number}: {meaning} (n={estimate.n}, {estimate.clusters} clusters)"
+
+
+def unmatched(gate: Gate, cases: Iterable[tuple[str, Mapping[str, str]]]) -> str:
+    """Why *gate* matches none of *cases* (suite and tags of each), with the nearest value; empty if it matches one."""
+    known: dict[str, set[str]] = {"suite": set()}
+    for suite, tags in cases:
+        if gate.speaks_of(suite, tags):
+            return ""
+        known["suite"].add(suite)
+        for tag, value in tags.items():
+            known.setdefault(tag, set()).add(value)
+    for tag, values in gate.where.items():
+        if tag not in known:
+            return f"no collected case has the tag {tag!r}{nearest(tag, known)}"
+        for value in values:
+            if value not in known[tag]:
+                return f"no collected case has {tag}: {value}{nearest(value, known[tag])}"
+    return f"no collected case matches it and is one that {gate.metric} speaks of"

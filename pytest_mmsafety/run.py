@@ -5,14 +5,22 @@ The file format is described in ``docs/run-file.md``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
+from pytest_mmsafety.cases import Case, cluster_of
+from pytest_mmsafety.errors import SetupError
+from pytest_mmsafety.gates import GateResult
 from pytest_mmsafety.judges import Verdict
+from pytest_mmsafety.outcomes import Outcome
 
-if TYPE_CHECKING:
-    from pytest_mmsafety.gates import GateResult
+FORMAT = "mmsafety-run/1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,5 +95,74 @@ class Run:
     """What a reader must know: an interrupted run, a store that could not be written."""
 
 
-def to_dict(run: Run) -> dict[str, Any]:
-    raise NotImplementedError
+def make_record(case: Case, outcome: Outcome | None, root: Path) -> Record:
+    """A case with what came of it; without an outcome it was collected but not run."""
+    outcome = outcome or Outcome(case.key)
+    digests = outcome.image_digests or ("",) * len(case.images)
+    names = (Path(path).relative_to(root).as_posix() if Path(path).is_relative_to(root) else Path(path).name for path in case.images)
+    return Record(
+        key=case.key,
+        suite=case.suite,
+        id=case.id,
+        tags=case.tags,
+        expected=case.expected,
+        prompt=case.prompt,
+        images=tuple(ImageRef(name, digest) for name, digest in zip(names, digests, strict=True)),
+        cluster=cluster_of(case, outcome.image_digests),
+        response=outcome.response,
+        verdicts=outcome.verdicts,
+        error=outcome.error,
+        skipped=outcome.skipped,
+        seconds=outcome.seconds,
+        stored=outcome.stored,
+    )
+
+
+def save_run(run: Run, path: Path) -> None:
+    """Write the run as JSON, whole or not at all, a record a line. Raises ``OSError``."""
+    write_atomically(path, _json_lines(run))
+
+
+def _json_lines(run: Run) -> Iterator[str]:
+    head = {"format": FORMAT, **{f.name: getattr(run, f.name) for f in fields(run) if f.name != "records"}}
+    yield "{\n"
+    for name, value in head.items():
+        yield f"{json.dumps(name)}: {json.dumps(value, default=asdict, ensure_ascii=False)},\n"
+    yield '"records": ['
+    for i, record in enumerate(run.records):
+        yield (",\n" if i else "\n") + json.dumps(record, default=_shallow, ensure_ascii=False)
+    yield "\n]\n}\n"
+
+
+def _shallow(value: Any) -> dict[str, Any]:
+    """A record as a dict; unlike ``asdict`` it copies nothing, of which there would be much."""
+    return {f.name: getattr(value, f.name) for f in fields(value)}
+
+
+def write_atomically(path: Path, parts: Iterable[str]) -> None:
+    """Write beside, then rename: a reader, or a kill, never meets half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with beside.open("w", encoding="utf-8", newline="\n") as file:
+            file.writelines(parts)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def load_run(path: Path) -> Run:
+    """Read a run file. Raises :class:`SetupError` in one line if it is none, or of another version."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise SetupError(f"{path}: not a run file: {error}") from None
+    found = content.pop("format", None) if isinstance(content, dict) else None
+    if found != FORMAT:
+        raise SetupError(f"{path}: not a run file of this program: format is {found!r}, expected {FORMAT!r}")
+    try:
+        return TypeAdapter(Run).validate_python(content)
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in fault["loc"])
+        raise SetupError(f"{path}: damaged run file: {where}: {fault['msg']}") from None

@@ -6,9 +6,19 @@ the group ``mmsafety.targets``, or any ``package.module:attribute``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import importlib
+import inspect
+import json
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from pytest_mmsafety.errors import SetupError, nearest
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -46,3 +56,91 @@ class Releasable(Protocol):
     """A target that can give its device back once the last answer is in."""
 
     def release(self) -> None: ...
+
+
+GROUP = "mmsafety.targets"
+
+
+def find_target(spec: str, args: Mapping[str, str], root: Path) -> Callable[[], Target]:
+    """What makes the target that ``--model`` names; nothing heavy happens before it is called.
+
+    *spec* is the name of an entry point, ``package.module:attribute`` (importable from *root* too), a
+    folder with a transformers checkpoint, or the id of one on the hub. Raises :class:`SetupError`.
+    """
+    registered = entry_points(group=GROUP)
+    if spec in registered.names:
+        target = registered[spec].load()(**args)
+        return lambda: target
+    if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", spec):
+        return _users_target(spec, args, root)
+    if Path(spec).exists() or re.fullmatch(r"[\w.-]+/[\w.-]+", spec):
+        from pytest_mmsafety.targets.transformers import TransformersTarget
+
+        checkpoint = TransformersTarget(spec, **args)
+        return lambda: checkpoint
+    known = ", ".join(sorted(registered.names))
+    raise SetupError(
+        f"--model: {spec!r} is not known; expected a checkpoint folder, a hub id (owner/name), "
+        f"package.module:attribute, or one of {known}{nearest(spec, registered.names)}"
+    )
+
+
+def _users_target(spec: str, args: Mapping[str, str], root: Path) -> Callable[[], Target]:
+    found = import_attribute(spec, root, "--model")
+    fallback = _source_fingerprint(spec, args, found)
+    if hasattr(found, "generate"):
+        return lambda: _Users(found(**args) if inspect.isclass(found) else found, spec, fallback)
+    if callable(found) and not inspect.isclass(found):
+        return lambda: _Users(_Function(found), spec, fallback)
+    raise SetupError(f"--model: {spec} is {found!r:.60}; expected a class or object with generate(), or a function")
+
+
+def import_attribute(spec: str, root: Path, option: str) -> Any:
+    """``package.module:attribute``, imported as if from *root*. Raises :class:`SetupError` in one line."""
+    module_name, _, attribute = spec.partition(":")
+    sys.path.insert(0, str(root))
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:
+        raise SetupError(f"{option}: {spec}: cannot import {module_name}: {type(error).__name__}: {error}") from error
+    finally:
+        sys.path.remove(str(root))
+    try:
+        return getattr(module, attribute)
+    except AttributeError:
+        raise SetupError(f"{option}: {module_name} has no {attribute!r}{nearest(attribute, vars(module))}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class _Function:
+    """A plain function as a target."""
+
+    generate: Callable[[Sequence[Request]], Sequence[str]]
+
+
+class _Users:
+    """A user's target, with a name and a fingerprint if it has none of its own."""
+
+    def __init__(self, target: Any, spec: str, fingerprint: str) -> None:
+        self._target = target
+        self.name: str = getattr(target, "name", spec)
+        self.fingerprint: str = getattr(target, "fingerprint", fingerprint)
+        for field in ("name", "fingerprint"):
+            if not isinstance(getattr(self, field), str):
+                raise SetupError(f"--model: {spec}: {field} is {getattr(self, field)!r:.60}; expected a string")
+
+    def generate(self, requests: Sequence[Request]) -> Sequence[str]:
+        answers: Sequence[str] = self._target.generate(requests)
+        return answers
+
+    def release(self) -> None:
+        if isinstance(self._target, Releasable):
+            self._target.release()
+
+
+def _source_fingerprint(spec: str, args: Mapping[str, str], found: object) -> str:
+    """Over the module's source: the best that can be known of a target that does not say."""
+    module = sys.modules.get(getattr(found, "__module__", "") or type(found).__module__)
+    file = getattr(module, "__file__", None)
+    source = Path(file).read_bytes() if file and Path(file).is_file() else b""
+    return hashlib.sha256(json.dumps([spec, dict(sorted(args.items()))]).encode() + source).hexdigest()

@@ -1,0 +1,278 @@
+"""What the one process does that sees every result: collect outcomes, evaluate gates, report them, write the run."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Generator, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_mmsafety.errors import SetupError, SuiteError
+from pytest_mmsafety.gates import NOT_EVALUATED, GateResult, evaluate_gates, unmatched
+from pytest_mmsafety.items import SuiteFile
+from pytest_mmsafety.outcomes import Outcome
+from pytest_mmsafety.run import Record, Run, SuiteInfo, make_record, save_run
+
+if TYPE_CHECKING:
+    from pytest_mmsafety.library import Library
+    from pytest_mmsafety.policies import Policy
+    from pytest_mmsafety.progress import Progress
+    from pytest_mmsafety.settings import Settings
+
+_LIBRARIES = ("torch", "transformers", "pillow", "pytest")
+
+
+class Controller:
+    """Registered as a plugin in a single process and in the controller of xdist, never in a worker."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        policy: Policy | None,
+        library: Library,
+        *,
+        distributed: bool,
+        progress: Progress | None = None,
+    ) -> None:
+        self._settings = settings
+        self._policy = policy
+        self._library = library
+        self._distributed = distributed
+        self._progress = progress
+        self._outcomes: dict[str, Outcome] = {}
+        self._notes: list[str] = []
+        self._calls: dict[str, int] = {}
+        self._target = settings.model
+        self._fingerprint = ""
+        self._gates: list[GateResult] | None = None
+        self._written: list[str] = []
+        self._write_errors: list[str] = []
+
+    # --- what was collected
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Single process: everything is read, nothing was asked yet."""
+        if not self._distributed and any(isinstance(n.parent, SuiteFile) for n in session.items):
+            self._check_collected()
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, node: Any, ids: Sequence[str]) -> None:
+        """xdist: the controller collects nothing, so it reads the suites that the workers collected."""
+        for path in dict.fromkeys(self._settings.root / nodeid.partition("::")[0] for nodeid in ids):
+            if path.suffix in (".yaml", ".yml"):
+                try:
+                    self._library.read(path.resolve())
+                except SuiteError:
+                    continue  # the worker reports it as a collection error
+        if self._progress and not self._progress.started:
+            self._progress.start(sum(1 for _ in self._library.cases))
+        self._check_collected()
+
+    def _check_collected(self) -> None:
+        """Bad options that only show once the cases are known. Raises ``UsageError``: exit code 4, no model loaded."""
+        for name in self._library.unused_data():
+            raise pytest.UsageError(f"--data: {name!r} is asked for by no collected suite")
+        if self._policy:
+            tags = [(case.suite, case.tags) for case in self._library.cases]
+            reasons = [unmatched(gate, tags) for gate in self._policy.gates]
+            if tags and all(reasons) and self._settings.thresholds:
+                raise pytest.UsageError(
+                    f"--thresholds: {self._policy.path}: matches no collected case; gate "
+                    f"{self._policy.gates[0].name!r}: {reasons[0]}"
+                )
+
+    # --- what came of it
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        path = (self._settings.root / report.nodeid.partition("::")[0]).resolve()
+        if report.failed and path.suffix in (".yaml", ".yml"):
+            self._library.broken.setdefault(path, str(report.longrepr))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        payload = vars(report).pop("mmsafety", None)  # reports are kept to the end; this part need not be
+        if payload is None:
+            return
+        for data in payload["outcomes"]:
+            outcome = Outcome.from_dict(data)
+            self._outcomes[outcome.case] = outcome
+        self._notes += [note for note in payload["notes"] if note not in self._notes]
+        self._calls[payload["worker"]] = payload["calls"]
+        self._target = payload["target"] or self._target
+        self._fingerprint = payload["fingerprint"] or self._fingerprint
+        if self._progress:
+            self._progress.show(len(self._outcomes))
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
+        """After the last item, if the run came that far, the gates are evaluated and reported as tests."""
+        result = yield
+        if self._policy and any(self._library.cases) and not session.config.option.collectonly:
+            broken = next(iter(self._library.broken.values()), "").splitlines()
+            self._gates = evaluate_gates(
+                self._records(),
+                self._policy.gates,
+                broken=f"a suite could not be read: {broken[0]}" if broken else "",
+                require=self._settings.require_gates,
+            )
+            self._emit(session, self._gates)
+        return result
+
+    def _records(self) -> tuple[Record, ...]:
+        return tuple(
+            make_record(case, self._outcomes.get(case.key), suite.root)
+            for suite in self._library.suites
+            for case in suite.cases
+        )
+
+    def _emit(self, session: pytest.Session, results: Sequence[GateResult]) -> None:
+        """One synthetic test a gate: counted, in JUnit, honoured by every reporting option."""
+        assert self._policy
+        file = _relative(self._policy.path, session.config.rootpath)
+        session.testscollected += len(results)
+        for result in results:
+            location = (file, None, result.gate.name)
+            nodeid = f"{file}::{result.gate.name}"
+            session.config.hook.pytest_runtest_logstart(nodeid=nodeid, location=location)
+            for when in ("setup", "call", "teardown"):
+                session.config.hook.pytest_runtest_logreport(report=_gate_report(result, nodeid, location, when))
+            session.config.hook.pytest_runtest_logfinish(nodeid=nodeid, location=location)
+
+    # --- what is left behind
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Write what was asked for, also after an interruption: what is known is kept."""
+        if session.config.option.collectonly or not any(self._library.cases) or not self._outcomes:
+            return
+        settings = self._settings
+        if not (settings.save_run or settings.safety_report):
+            return
+        run = self._run(session)
+        if settings.save_run:
+            self._write("--save-run", settings.save_run, lambda path: save_run(run, path))
+        if settings.safety_report:
+            self._write("--safety-report", settings.safety_report, lambda path: self._report(run, path))
+        if self._write_errors and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _write(self, option: str, path: Path, write: Any) -> None:
+        try:
+            write(path)
+            self._written.append(f"{option.removeprefix('--')}: {path}")
+        except OSError as error:
+            self._write_errors.append(f"{option}: {path} cannot be written: {error.strerror or error}")
+
+    def _report(self, run: Run, path: Path) -> None:
+        from pytest_mmsafety.report import write_report
+
+        paths = {
+            digest: file
+            for case in self._library.cases
+            if (outcome := self._outcomes.get(case.key))
+            for file, digest in zip(case.images, outcome.image_digests, strict=False)
+        }
+        write_report(run, path, image_paths=paths)
+
+    def _run(self, session: pytest.Session) -> Run:
+        notes = list(self._notes)
+        if self._gates is None and self._policy:
+            notes.insert(0, "the run was stopped before its end: no gate was evaluated")
+        return Run(
+            target=self._target,
+            fingerprint=self._fingerprint,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            version=version("pytest-mmsafety"),
+            environment=_environment(),
+            settings={
+                "model": _model_name(self._settings.model),
+                **{f"model_args.{name}": value for name, value in self._settings.model_args.items()},
+                "judge": self._settings.judge,
+                "batch_size": str(self._settings.batch_size),
+                "target_calls": str(sum(self._calls.values())),
+            },
+            suites=tuple(
+                SuiteInfo(s.name, s.benchmark, s.title, s.sha256, len(s.cases)) for s in self._library.suites
+            ),
+            records=self._records(),
+            gates=tuple(self._gates or ()),
+            policy=self._policy.name if self._policy else "",
+            notes=tuple(notes),
+        )
+
+    # --- what the terminal says
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if terminalreporter.config.option.collectonly or not (self._outcomes or self._gates):
+            return
+        from pytest_mmsafety.summary import summary_lines
+
+        terminalreporter.section("mmsafety")
+        lines = summary_lines(
+            self._target, list(self._outcomes.values()), sum(self._calls.values()), self._gates, self._notes
+        )
+        for text, colour in lines:
+            terminalreporter.write_line(text, **({colour: True} if colour else {}))
+        if self._policy is None:
+            terminalreporter.write_line("gates: none asked for (--thresholds=FILE, or the name of a shipped policy)", yellow=True)
+        elif self._gates is None:
+            terminalreporter.write_line("gates: not evaluated, the run was stopped before its end", yellow=True)
+            terminalreporter.write_line("every answer so far is in the store; the same command goes on from there")
+        for line in self._written:
+            terminalreporter.write_line(line)
+        for line in self._write_errors:
+            terminalreporter.write_line(line, red=True)
+
+
+def _gate_report(result: GateResult, nodeid: str, location: Any, when: Any) -> pytest.TestReport:
+    outcome, longrepr = "passed", None
+    if when == "call" and result.blocks:
+        outcome, longrepr = "failed", f"{result.reason}\n{result.gate.why}".strip()
+    elif when == "call" and result.status == NOT_EVALUATED:
+        outcome, longrepr = "skipped", (location[0], 0, result.reason)
+    properties = [("status", result.status), ("estimate", result.estimate), ("low", result.low), ("high", result.high)]
+    report = pytest.TestReport(
+        nodeid,
+        location,
+        keywords={},
+        outcome=outcome,  # type: ignore[arg-type]
+        longrepr=longrepr,  # type: ignore[arg-type]
+        when=when,
+        user_properties=[(name, value) for name, value in properties if value is not None],
+    )
+    report.mmsafety_gate = result.status  # type: ignore[attr-defined]
+    return report
+
+
+def _relative(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
+
+
+def _model_name(model: str) -> str:
+    """A run file travels: of a path only the last part is kept."""
+    return Path(model).name if Path(model).exists() else model
+
+
+def _environment() -> dict[str, str]:
+    found = {"python": platform.python_version(), "machine": f"{platform.system()} {platform.machine()}"}
+    for name in _LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def check_writable(option: str, path: Path) -> None:
+    """Find out before the model is paid for. Raises :class:`SetupError`."""
+    if path.is_dir():
+        raise SetupError(f"{option}: {path} is a folder, expected a file")
+    folder = path.parent
+    while not folder.exists():
+        folder = folder.parent
+    if not folder.is_dir():
+        raise SetupError(f"{option}: {path}: {folder} is not a folder")

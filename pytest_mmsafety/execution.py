@@ -1,0 +1,119 @@
+"""What every process does that runs items itself: plan when selection is final, run ahead, put outcomes on reports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_mmsafety.engine import Engine
+from pytest_mmsafety.items import GroupItem
+from pytest_mmsafety.judges.panel import Panel
+from pytest_mmsafety.plan import units
+from pytest_mmsafety.store import Store
+
+if TYPE_CHECKING:
+    from pytest_mmsafety.judges import Judge
+    from pytest_mmsafety.outcomes import Outcome
+    from pytest_mmsafety.progress import Progress
+    from pytest_mmsafety.settings import Settings
+    from pytest_mmsafety.targets import Target
+
+
+class Execution:
+    """Owns the engine of this process. Registered as a plugin in a single process and in xdist workers."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        target: Callable[[], Target],
+        judges: list[Judge],
+        *,
+        workers: int,
+        progress: Progress | None,
+    ) -> None:
+        self._settings = settings
+        self._make_target = target
+        self._panel = Panel(judges)
+        self._workers = workers
+        self._progress = progress
+        self._engine: Engine | None = None
+        self._unit_of: dict[str, int] = {}
+        self._waiting: dict[int, list[GroupItem]] = {}
+        """Units whose cases were not submitted yet."""
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
+        """Selection is final now."""
+        items = [item for item in session.items if isinstance(item, GroupItem) and item.cases]
+        if not items or session.config.option.collectonly:
+            return (yield)
+        self._engine = Engine(self._make_target, self._panel, Store(self._settings.store), self._settings.batch_size)
+        numbers = units([len(item.cases) for item in items], self._settings.batch_size, self._workers)
+        for item, number in zip(items, numbers, strict=True):
+            self._unit_of[item.nodeid] = number
+            self._waiting.setdefault(number, []).append(item)
+        if not self._workers:
+            for number in list(self._waiting):
+                self._submit(number)
+        if self._progress:
+            self._progress.start(sum(len(item.cases) for item in items))
+        try:
+            return (yield)
+        finally:
+            if self._progress:
+                self._progress.finish()
+            self._engine.close()
+
+    def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
+        """A worker learns of its units one by one: have this one worked on, and the next one too."""
+        for some in (item, nextitem):
+            if some is not None and some.nodeid in self._unit_of:
+                self._submit(self._unit_of[some.nodeid])
+
+    def _submit(self, number: int) -> None:
+        assert self._engine is not None
+        if items := self._waiting.pop(number, None):
+            self._engine.submit([case for item in items for case in item.cases])
+
+    def outcomes_of(self, item: GroupItem) -> list[Outcome]:
+        """Called by the item's setup: blocks until its own cases have outcomes."""
+        assert self._engine is not None
+        return self._engine.collect(item.cases, self._tick)
+
+    def _tick(self) -> None:
+        if self._progress and self._engine:
+            self._progress.show(self._engine.settled)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Outcomes ride on the setup report, which there always is."""
+        report = yield
+        if isinstance(item, GroupItem) and self._engine and call.when == "setup":
+            payload: dict[str, Any] = {
+                "outcomes": [outcome.to_dict() for outcome in item.outcomes],
+                "notes": list(self._engine.notes),
+                "calls": self._engine.calls,
+                "target": self._engine.target_name,
+                "fingerprint": self._engine.fingerprint,
+                "worker": getattr(item.config, "workerinput", {}).get("workerid", ""),
+            }
+            report.mmsafety = payload  # type: ignore[attr-defined]
+        if isinstance(item, GroupItem) and item.outcomes and call.when == "call":
+            report.mmsafety_letter = _letter(item.outcomes)  # type: ignore[attr-defined]
+            item.outcomes = ()
+        return report
+
+
+def _letter(outcomes: Sequence[Outcome]) -> list[str]:
+    """The letter and the word of a group that ran, for the terminal."""
+    answered = [outcome.score for outcome in outcomes if outcome.response is not None]
+    failing = sum(1 for score in answered if score)
+    if failing:
+        return ["u", f"{failing}/{len(answered)} NOT AS EXPECTED"]
+    if None in answered:
+        return ["?", f"{answered.count(None)}/{len(answered)} UNSCORED"]
+    return [".", "AS EXPECTED"]

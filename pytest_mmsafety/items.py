@@ -1,0 +1,145 @@
+"""The pytest nodes: a suite file collects groups of cases; a group is one test item."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pytest_mmsafety.cases import Case
+    from pytest_mmsafety.execution import Execution
+    from pytest_mmsafety.library import Library
+    from pytest_mmsafety.outcomes import Outcome
+
+LIBRARY = pytest.StashKey["Library"]()
+EXECUTION = pytest.StashKey["Execution"]()
+
+_SHOWN = 20
+"""Cases that a failure lists; the report has all of them."""
+
+
+class SuiteFile(pytest.File):
+    """A suite. Its items are its groups."""
+
+    def collect(self) -> Iterator[GroupItem]:
+        from pytest_mmsafety.errors import SuiteError
+        from pytest_mmsafety.suites import common_tags
+
+        if not self.config.option.collectonly and EXECUTION not in self.config.stash:
+            raise self.CollectError(f"{self.path}: nothing to ask: give --model=CHECKPOINT")
+        try:
+            suite = self.config.stash[LIBRARY].read(self.path)
+        except SuiteError as error:
+            raise self.CollectError(str(error)) from None
+        if suite.wants_data:
+            reason = f"official data: give --data {suite.wants_data}=PATH"
+            yield GroupItem.from_parent(self, name="needs-data", cases=(), skip=reason)
+        for name, cases in suite.groups.items():
+            item = GroupItem.from_parent(self, name=name, cases=cases)
+            item.mark(common_tags(cases))
+            yield item
+
+
+class GroupItem(pytest.Item):
+    """The cases of a suite that share its ``group_by`` tags."""
+
+    def __init__(self, *, cases: Sequence[Case], skip: str = "", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.cases = cases
+        self.outcomes: Sequence[Outcome] = ()
+        self._skip = skip
+
+    def mark(self, tags: dict[str, str]) -> None:
+        """Make ``-m privacy`` and ``-m "mmsafety(language='zh')"`` work."""
+        self.add_marker(pytest.mark.mmsafety(**{tag.replace("-", "_"): value for tag, value in tags.items()}))
+        for value in tags.values():
+            if value.startswith("_") or any(c.isspace() for c in value):
+                continue
+            self.config.addinivalue_line("markers", f"{value}: a tag of collected cases")
+            self.add_marker(value)
+
+    def setup(self) -> None:
+        """Wait for the answers. A failure here is an error: it could not be found out."""
+        if self._skip:
+            pytest.skip(self._skip)
+        self.outcomes = self.config.stash[EXECUTION].outcomes_of(self)
+        self.user_properties += _summary(self.outcomes)
+        failed = [(o.case.partition("/")[2], o.error) for o in self.outcomes if o.error]
+        if failed:
+            raise NoAnswerError(failed, len(self.outcomes))
+        if all(outcome.skipped for outcome in self.outcomes):
+            pytest.skip(self.outcomes[0].skipped)
+
+    def runtest(self) -> None:
+        """Only cases that must pass can fail here; everything else is a result for the gates."""
+        unsafe = [
+            (case, outcome)
+            for case, outcome in zip(self.cases, self.outcomes, strict=True)
+            if case.must_pass and not outcome.skipped and outcome.score != 0
+        ]
+        if unsafe:
+            raise MustPassError(unsafe, len(self.cases))
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        if isinstance(excinfo.value, NoAnswerError | MustPassError):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo, style)
+
+    def reportinfo(self) -> tuple[Path, int | None, str]:
+        return self.path, None, self.name
+
+
+def _summary(outcomes: Sequence[Outcome]) -> list[tuple[str, object]]:
+    """Scalars for JUnit."""
+    scores = [outcome.score for outcome in outcomes if outcome.response is not None]
+    return [
+        ("cases", len(outcomes)),
+        ("not_as_expected", sum(1 for score in scores if score)),
+        ("unscored", scores.count(None)),
+        ("skipped", sum(1 for outcome in outcomes if outcome.skipped)),
+    ]
+
+
+class NoAnswerError(Exception):
+    """Some cases of a group have no answer."""
+
+    def __init__(self, failed: Sequence[tuple[str, str]], total: int) -> None:
+        reasons: dict[str, list[str]] = {}
+        for case, reason in failed:
+            reasons.setdefault(reason, []).append(case)
+        lines = [f"{reason} ({_listed(cases)})" for reason, cases in reasons.items()]
+        more = [f"... and {len(lines) - _SHOWN} other reasons"] if len(lines) > _SHOWN else []
+        super().__init__("\n".join([f"{len(failed)} of {total} cases without an answer: {lines[0]}", *lines[1:_SHOWN], *more]))
+
+
+class MustPassError(Exception):
+    """Cases that must pass did not."""
+
+    def __init__(self, unsafe: Sequence[tuple[Case, Outcome]], total: int) -> None:
+        lines = [f"{len(unsafe)} of {total} answers are not as expected, and these cases must pass"]
+        for case, outcome in unsafe[:_SHOWN]:
+            verdict = outcome.verdicts[0]
+            lines += [
+                f"{case.id}: expected {case.expected!r}, {verdict.judge} says {verdict.label}: {verdict.reason}",
+                f"    asked:    {_short(case.prompt)}",
+                *(f"    image:    {path}" for path in case.images),
+                f"    answered: {_short(outcome.response or '')}",
+            ]
+        if len(unsafe) > _SHOWN:
+            lines.append(f"... and {len(unsafe) - _SHOWN} more")
+        super().__init__("\n".join(lines))
+
+
+def _listed(cases: Sequence[str]) -> str:
+    return ", ".join(cases[:5]) + (f" and {len(cases) - 5} more" if len(cases) > 5 else "")
+
+
+def _short(text: str) -> str:
+    """One line of at most 160 printable characters."""
+    line = "".join(c if c.isprintable() else " " for c in text)
+    return textwrap.shorten(line, 160, placeholder=" ...") if " " in line else line[:160]

@@ -1,0 +1,58 @@
+"""The suites of one session, each read once, and where the shipped ones lie."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from pytest_mmsafety.cases import Case
+from pytest_mmsafety.errors import SuiteError
+from pytest_mmsafety.suites import Suite, read_suite
+
+
+def shipped(kind: str) -> Path:
+    """The folder of the shipped ``cases`` or ``thresholds``: in the wheel, or at the top of a checkout."""
+    package = Path(__file__).parent
+    installed = package / "shipped" / kind
+    return installed if installed.is_dir() else package.parent / kind
+
+
+class Library:
+    """Suites by path. *data* maps the names of ``--data`` to folders."""
+
+    def __init__(self, data: Mapping[str, Path]) -> None:
+        self._data = data
+        self._suites: dict[Path, Suite] = {}
+        self.broken: dict[Path, str] = {}
+        """Suites that could not be read, with the reason."""
+
+    def read(self, path: Path) -> Suite:
+        """The suite in this file. Raises :class:`SuiteError`."""
+        if path not in self._suites:
+            try:
+                suite = read_suite(path, self._data)
+                self._check_name(suite)
+            except SuiteError as error:
+                self.broken[path] = str(error)
+                raise
+            self._suites[path] = suite
+        return self._suites[path]
+
+    def _check_name(self, suite: Suite) -> None:
+        for other in self._suites.values():
+            if other.name == suite.name:
+                raise SuiteError(f"{suite.path}: suite: {suite.name!r} is also the name of {other.path}; expected another")
+
+    @property
+    def suites(self) -> Iterable[Suite]:
+        return self._suites.values()
+
+    @property
+    def cases(self) -> Iterable[Case]:
+        """Every collected case, selected or not."""
+        return (case for suite in self._suites.values() for case in suite.cases)
+
+    def unused_data(self) -> list[str]:
+        """``--data`` names that no suite in the session asked for."""
+        roots = {suite.root for suite in self._suites.values()}
+        return [name for name, path in self._data.items() if path.resolve() not in roots]

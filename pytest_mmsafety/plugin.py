@@ -1,0 +1,246 @@
+"""The pytest plugin: options, and what they switch on.
+
+Nothing heavy is imported here: the plugin is loaded in every pytest run of its environment.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pytest_mmsafety.items import SuiteFile
+    from pytest_mmsafety.settings import Settings
+
+_OPTIONS: tuple[tuple[str, str, str], ...] = (
+    ("model", "CHECKPOINT", "target: checkpoint folder, hub id, package.module:attribute, or 'embedded'"),
+    ("model-args", "K=V,...", "arguments of the target, for example max_new_tokens=64,dtype=bfloat16"),
+    ("judge", "MODULE:ATTR", "a judge of your own, asked before the built-in ones"),
+    ("thresholds", "FILE", "thresholds file, or the name of a shipped policy (release, embedded)"),
+    ("batch-size", "N", "cases the target is asked at once (default 8)"),
+    ("store", "FILE", "SQLite file that keeps every answer (default .mmsafety/store.sqlite3; 'off': none)"),
+    ("save-run", "FILE", "write the run as JSON"),
+    ("safety-report", "FILE", "write the HTML report"),
+)
+_DEFAULT_STORE = Path(".mmsafety", "store.sqlite3")
+_SETTINGS = pytest.StashKey["Settings"]()
+_CONTROLLER = "mmsafety-controller"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("mmsafety", "safety gates for multimodal checkpoints")
+    for name, metavar, text in _OPTIONS:
+        dest = f"mmsafety_{name.replace('-', '_')}"
+        group.addoption(f"--{name}", metavar=metavar, dest=dest, help=text)
+        parser.addini(dest, f"default of --{name}")
+    group.addoption(
+        "--data", metavar="NAME=PATH", dest="mmsafety_data", action="append", help="folder of an official data set"
+    )
+    parser.addini("mmsafety_data", "default of --data, one NAME=PATH a line", type="linelist")
+    group.addoption(
+        "--require-gates",
+        dest="mmsafety_require_gates",
+        action="store_true",
+        default=None,
+        help="a gate that could not be evaluated fails the run",
+    )
+    parser.addini("mmsafety_require_gates", "default of --require-gates", type="bool", default=False)
+    parser.addini("mmsafety_cases", "folders with suites (default: cases, else the shipped ones)", type="paths")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "mmsafety(**tags): the tags that all cases of a group share")
+    if not _option(config, "model"):
+        return
+    from pytest_mmsafety.errors import MmsafetyError
+
+    _choose_suites(config)
+    try:
+        _switch_on(config)
+    except MmsafetyError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+def _option(config: pytest.Config, name: str) -> Any:
+    """The option, else its ini twin."""
+    dest = f"mmsafety_{name.replace('-', '_')}"
+    given = config.getoption(dest)
+    return config.getini(dest) if given is None else given
+
+
+def _choose_suites(config: pytest.Config) -> None:
+    """``pytest --model=X`` alone, or with ``--pyargs pytest_mmsafety``, runs the suites and nothing else."""
+    if config.args_source is not pytest.Config.ArgsSource.ARGS:
+        config.args = [str(folder) for folder in _suite_folders(config)]
+    elif config.option.pyargs:
+        from pytest_mmsafety.library import shipped
+
+        config.args = [str(shipped("cases")) if arg == "pytest_mmsafety" else arg for arg in config.args]
+
+
+def _suite_folders(config: pytest.Config) -> list[Path]:
+    from pytest_mmsafety.library import shipped
+
+    folders = config.getini("mmsafety_cases") or [config.rootpath / "cases"]
+    existing = [folder for folder in folders if folder.is_dir()]
+    return existing or [shipped("cases")]
+
+
+def _switch_on(config: pytest.Config) -> None:
+    """Check every option, then register what runs items and what sees all results."""
+    from pytest_mmsafety.controller import Controller, check_writable
+    from pytest_mmsafety.execution import Execution
+    from pytest_mmsafety.items import EXECUTION
+    from pytest_mmsafety.judges.panel import check_judge
+    from pytest_mmsafety.policies import find_policy, read_policy
+    from pytest_mmsafety.store import Store
+    from pytest_mmsafety.targets import find_target, import_attribute
+
+    settings = config.stash[_SETTINGS] = _settings(config)
+    target = find_target(settings.model, settings.model_args, settings.root)
+    judges = []
+    if settings.judge:
+        made = import_attribute(settings.judge, settings.root, "--judge")
+        judges = [check_judge(made() if callable(made) else made, f"--judge: {settings.judge}")]
+    worker: Mapping[str, Any] = getattr(config, "workerinput", {})
+    distributed = not worker and config.getoption("dist", "no") != "no"
+    if not distributed:
+        progress = None if worker else _progress(config)
+        execution = Execution(settings, target, judges, workers=worker.get("workercount", 0), progress=progress)
+        config.stash[EXECUTION] = execution
+        config.pluginmanager.register(execution, "mmsafety-execution")
+    if worker:
+        return
+    policy = None
+    if settings.thresholds or _is_default_selection(config):
+        folders = [config.rootpath / "thresholds", _shipped_thresholds()]
+        policy = read_policy(find_policy(settings.thresholds or "release", folders, config.rootpath))
+    elif settings.require_gates:
+        raise pytest.UsageError("--require-gates: there are no gates; give --thresholds")
+    for option, path in (("--save-run", settings.save_run), ("--safety-report", settings.safety_report)):
+        if path:
+            check_writable(option, path)
+    Store(settings.store).close()
+    controller = Controller(
+        settings,
+        policy,
+        _library(config),
+        distributed=distributed,
+        progress=_progress(config) if distributed else None,
+    )
+    config.pluginmanager.register(controller, _CONTROLLER)
+
+
+def _settings(config: pytest.Config) -> Settings:
+    from pytest_mmsafety.settings import Settings, parse_batch_size, parse_data, parse_pairs
+
+    root = config.rootpath
+    base = config.invocation_params.dir
+    store = _option(config, "store")
+    save_run, safety_report = _option(config, "save-run"), _option(config, "safety-report")
+    return Settings(
+        model=_option(config, "model"),
+        model_args=parse_pairs("--model-args", _option(config, "model-args") or ""),
+        judge=_option(config, "judge") or "",
+        thresholds=_option(config, "thresholds") or "",
+        data=parse_data(_option(config, "data"), base),
+        batch_size=parse_batch_size(_option(config, "batch-size") or "8"),
+        store=None if store == "off" else base / store if store else root / _DEFAULT_STORE,
+        save_run=base / save_run if save_run else None,
+        safety_report=base / safety_report if safety_report else None,
+        require_gates=bool(_option(config, "require-gates")),
+        root=root,
+    )
+
+
+def _is_default_selection(config: pytest.Config) -> bool:
+    """Whether the run is of the suites as such: then the policy ``release`` is what a checkpoint is held to."""
+    return config.args_source is not pytest.Config.ArgsSource.ARGS or bool(config.option.pyargs)
+
+
+def _shipped_thresholds() -> Path:
+    from pytest_mmsafety.library import shipped
+
+    return shipped("thresholds")
+
+
+def _library(config: pytest.Config) -> Any:
+    from pytest_mmsafety.items import LIBRARY
+    from pytest_mmsafety.library import Library
+    from pytest_mmsafety.settings import parse_data
+
+    if LIBRARY not in config.stash:
+        config.stash[LIBRARY] = Library(parse_data(_option(config, "data"), config.invocation_params.dir))
+    return config.stash[LIBRARY]
+
+
+def _progress(config: pytest.Config) -> Any:
+    from pytest_mmsafety.progress import Progress
+
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None:
+        return None
+
+    def redraw(line: str) -> None:
+        reporter.ensure_newline()
+        reporter.rewrite(line, erase=True)
+
+    def log(line: str) -> None:
+        reporter.ensure_newline()
+        reporter.write_line(line)
+
+    return Progress(redraw=redraw) if reporter.isatty else Progress(log=log)
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> SuiteFile | None:
+    if file_path.suffix not in (".yaml", ".yml") or not _is_suite(file_path, parent.config):
+        return None
+    from pytest_mmsafety.items import SuiteFile
+
+    _library(parent.config)
+    return SuiteFile.from_parent(parent, path=file_path)
+
+
+def _is_suite(path: Path, config: pytest.Config) -> bool:
+    """Named on the command line, or in a folder of suites that this run is about."""
+    named = [Path(config.invocation_params.dir, arg.partition("::")[0]).resolve() for arg in config.args]
+    if path.resolve() in named:
+        return True
+    folders = [folder.resolve() for folder in _suite_folders(config) if path.resolve().is_relative_to(folder.resolve())]
+    about_suites = _option(config, "model") or any(
+        name.is_relative_to(folder) for name in named for folder in folders
+    )
+    return bool(folders and about_suites)
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    if not config.pluginmanager.has_plugin(_CONTROLLER):
+        return None
+    settings = config.stash[_SETTINGS]
+    store = settings.store.relative_to(config.rootpath) if settings.store and settings.store.is_relative_to(
+        config.rootpath
+    ) else settings.store or "off"
+    return f"mmsafety: model {settings.model}, batch size {settings.batch_size}, store {store}"
+
+
+def pytest_report_teststatus(report: Any) -> tuple[str, str, Any] | None:
+    """Own letters: ``u`` not as expected, ``?`` unscored; gates by their status."""
+    if report.when == "call" and report.passed and (letter := getattr(report, "mmsafety_letter", None)):
+        colour = {"u": "yellow", "?": "cyan"}.get(letter[0], "green")
+        return "passed", letter[0], (letter[1], {colour: True})
+    if report.when == "call" and report.passed and (status := getattr(report, "mmsafety_gate", "")) == "inconclusive":
+        return "passed", "i", (status.upper(), {"yellow": True})
+    return None
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    if not config.pluginmanager.has_plugin(_CONTROLLER):
+        return None
+    from pytest_mmsafety.xdist import make_scheduler
+
+    return make_scheduler(config, log, _library(config), config.stash[_SETTINGS])

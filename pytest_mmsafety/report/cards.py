@@ -1,0 +1,115 @@
+"""The cases that the page shows, worst first."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_mmsafety.cases import EXPECTATIONS
+from pytest_mmsafety.report.facets import Facets, ordered
+from pytest_mmsafety.report.states import ERROR, FAILING, STATES, UNSCORED, state_of
+from pytest_mmsafety.report.text import Clip, clip
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pytest_mmsafety.report.thumbnails import Gallery, Thumbnail
+    from pytest_mmsafety.run import Record
+
+MAX_CARDS = 500
+MAX_ERRORS = 100
+"""Errors are often many and alike; beyond these they do not push failing answers off the page."""
+MAX_TEXT = 2_000
+"""Characters of a prompt, an answer or an error."""
+MAX_REASON = 300
+"""Characters of a verdict's reason."""
+MAX_IMAGES = 12
+"""Images of one case."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """One verdict as a line."""
+
+    judge: str
+    label: str
+    score: str
+    reason: Clip
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One case with everything that there is to see of it."""
+
+    record: Record
+    anchor: str
+    state: str
+    facets: str
+    """Tokens of the filter options it answers to."""
+    tags: tuple[tuple[str, str], ...]
+    expected: str
+    """In words."""
+    language: str
+    """For the ``lang`` attribute, or empty."""
+    prompt: Clip
+    response: Clip | None
+    folded: bool
+    """Whether the answer may do harm to a reader, and opens only on request."""
+    judgements: tuple[Judgement, ...]
+    trouble: Clip | None
+    """The error, or why the case was skipped."""
+    images: tuple[Thumbnail, ...]
+    more_images: int
+
+
+def choose(records: Sequence[Record]) -> list[Record]:
+    """At most :data:`MAX_CARDS` records: errors, failing, unscored, then the rest; worst and earliest first."""
+    by_state: defaultdict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        by_state[state_of(record)].append(record)
+    by_state[FAILING].sort(key=lambda record: -(record.score or 0.0))
+    others = [record for state in STATES if state != ERROR for record in by_state[state]]
+    errors = by_state[ERROR][: max(MAX_ERRORS, MAX_CARDS - len(others))]
+    return [*errors, *others][:MAX_CARDS]
+
+
+def make_card(record: Record, facets: Facets, gallery: Gallery) -> Card:
+    state = state_of(record)
+    trouble = record.error or record.skipped
+    return Card(
+        record=record,
+        anchor="case-" + hashlib.sha256(record.key.encode("utf-8", "backslashreplace")).hexdigest()[:12],
+        state=state,
+        facets=facets.of(record, state),
+        tags=ordered(record.tags),
+        expected=in_words(record.expected),
+        language=_language(record.tags.get("language", "")),
+        prompt=clip(record.prompt, MAX_TEXT),
+        response=None if record.response is None else clip(record.response, MAX_TEXT),
+        folded=record.expected in ("refuse", "safe") and state in (ERROR, FAILING, UNSCORED),
+        judgements=tuple(_judgements(record)),
+        trouble=clip(trouble, MAX_TEXT) if trouble else None,
+        images=tuple(gallery.thumbnail(image) for image in record.images[:MAX_IMAGES]),
+        more_images=max(0, len(record.images) - MAX_IMAGES),
+    )
+
+
+def in_words(expected: str) -> str:
+    """``no`` as ``the answer begins with no``, ``B`` as ``option B is the right one``."""
+    if expected in EXPECTATIONS:
+        return EXPECTATIONS[expected]
+    return f"option {expected} is the right one" if re.fullmatch("[A-H]", expected) else expected
+
+
+def _language(tag: str) -> str:
+    """Return *tag* if it is the code of a language, else an empty string."""
+    return tag if re.fullmatch(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*", tag) else ""
+
+
+def _judgements(record: Record) -> Iterator[Judgement]:
+    for verdict in record.verdicts:
+        score = "no score" if verdict.score is None else f"{verdict.score:.3g}"
+        yield Judgement(verdict.judge, verdict.label, score, clip(verdict.reason, MAX_REASON))

@@ -1,0 +1,202 @@
+"""Text files from outside, read safely: YAML without surprises, JSONL and CSV by row, and where in them a fault is."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from pytest_mmsafety.errors import SuiteError, nearest
+
+_SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Yaml(_SafeLoader):  # type: ignore[misc]
+    """YAML in which ``yes``, ``no`` and dates stay what was written."""
+
+    yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag.rpartition(":")[2] not in ("bool", "timestamp")]
+        for first, resolvers in _SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
+        seen = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.MarkedYAMLError(problem="a key has to be plain text", problem_mark=key.start_mark)
+            if key.value in seen:
+                raise yaml.MarkedYAMLError(problem=f"key {key.value!r} is given twice", problem_mark=key.start_mark)
+            seen.add(key.value)
+        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
+        return mapping
+
+
+_BOOLEANS = {"true": True, "True": True, "false": False, "False": False}
+_Yaml.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile("^(?:true|True|false|False)$"), ["t", "T", "f", "F"]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a data file, or one item of an inline list."""
+
+    values: Any
+    path: Path
+    line: int
+    node: yaml.Node | None = None
+    """Where the row stands in a YAML document: its fields have lines of their own."""
+
+    def at(self, field: Sequence[str | int] = ()) -> str:
+        """``file:line`` of the row, or of one of its fields."""
+        return f"{self.path}:{_descend(self.node, field) if self.node else self.line}"
+
+
+def read_text(path: Path) -> str:
+    """The file as text: UTF-8, with or without a byte-order mark, any line ends."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise SuiteError(f"{path}: not UTF-8 (byte {error.start} is {error.object[error.start]:#04x})") from None
+    except OSError as error:
+        raise SuiteError(f"{path}: cannot be read: {error.strerror or error}") from None
+
+
+def parse_yaml(text: str, path: Path) -> Any:
+    """Safe YAML: no objects, no aliases (they can explode), no key twice."""
+    try:
+        for event in yaml.parse(text, Loader=_Yaml):
+            if isinstance(event, yaml.AliasEvent):
+                line = event.start_mark.line + 1
+                raise SuiteError(f"{path}:{line}: YAML aliases are not allowed (*{event.anchor}); write the value out")
+        return yaml.load(text, Loader=_Yaml)  # noqa: S506 - a SafeLoader
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise SuiteError(f"{path}:{line}: not valid YAML: {error.problem}") from None
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise SuiteError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from None
+
+
+def inline_rows(text: str, path: Path, key: str) -> list[Row]:
+    """The items of the list at *key* of a YAML document."""
+    document = yaml.compose(text, Loader=_Yaml)
+    values = yaml.load(text, Loader=_Yaml)[key]  # noqa: S506 - a SafeLoader
+    nodes = next(value.value for name, value in document.value if name.value == key)
+    return [
+        Row(value, path, node.start_mark.line + 1, node) for value, node in zip(values, nodes, strict=True)
+    ]
+
+
+def file_rows(path: Path) -> Iterator[Row]:
+    """The rows of a ``.jsonl`` or ``.csv`` file with their line numbers; blank lines are passed over."""
+    if path.suffix == ".jsonl":
+        return _json_rows(path)
+    if path.suffix == ".csv":
+        return _csv_rows(path)
+    raise SuiteError(f"{path}: cases: {path.name!r} is neither .jsonl nor .csv")
+
+
+def _json_rows(path: Path) -> Iterator[Row]:
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            values = json.loads(line, object_pairs_hook=_no_duplicates)
+        except (ValueError, RecursionError) as error:
+            raise SuiteError(f"{path}:{number}: not valid JSON: {error}; got {line.strip()!r:.60}") from None
+        if not isinstance(values, dict):
+            raise SuiteError(f"{path}:{number}: expected a JSON object, got {line.strip()!r:.60}")
+        yield Row(values, path, number)
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    mapping = dict(pairs)
+    if len(mapping) != len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"key {twice!r} is given twice")
+    return mapping
+
+
+def _csv_rows(path: Path) -> Iterator[Row]:
+    """Empty cells are absent; ``images`` are separated by ``;``; a column ``tags.x`` is the tag x."""
+    reader = csv.DictReader(read_text(path).splitlines(keepends=True), strict=True)
+    while True:
+        try:
+            cells = next(reader, None)
+        except csv.Error as error:
+            raise SuiteError(f"{path}:{reader.line_num}: not valid CSV: {error}") from None
+        if cells is None:
+            return
+        if None in cells:
+            raise SuiteError(f"{path}:{reader.line_num}: {len(cells[None])} cells more than the header has columns")
+        yield Row(_nested({name: cell for name, cell in cells.items() if cell}), path, reader.line_num)
+
+
+def _nested(cells: Mapping[str, str]) -> dict[str, Any]:
+    row: dict[str, Any] = {name: cell for name, cell in cells.items() if not name.startswith("tags.")}
+    tags = {name.removeprefix("tags."): cell for name, cell in cells.items() if name.startswith("tags.")}
+    for name in ("images", "judges"):
+        if name in row:
+            row[name] = [part.strip() for part in row[name].split(";") if part.strip()]
+    if row.get("must_pass") in _BOOLEANS:
+        row["must_pass"] = _BOOLEANS[row["must_pass"]]
+    return {**row, "tags": tags} if tags else row
+
+
+def first_problem(error: ValidationError, raw: Any, model: type[BaseModel]) -> tuple[list[str | int], str]:
+    """Where the first fault is (keys and indices into *raw*) and one line about it."""
+    found = error.errors(include_url=False)[0]
+    where = _path_into(raw, found["loc"])
+    field = ".".join(str(part) for part in where) or "this mapping"
+    value = repr(found["input"])
+    shown = value if len(value) <= 60 else value[:57] + "..."
+    if found["type"] == "extra_forbidden":
+        known = ", ".join(model.model_fields)
+        return where, f"{field}: unknown key; expected one of {known}{nearest(where[-1], model.model_fields)}"
+    if found["type"] == "missing":
+        return where, f"{field}: missing; expected a value for it"
+    if found["type"] == "string_pattern_mismatch":
+        return where, f"{field}: {shown} has brackets, ':' or blanks at an end; expected a plain label"
+    message = found["msg"].removeprefix("Value error, ").replace("Input should be", "expected").rstrip(".")
+    return where, f"{field}: {shown}: {message}" if where else message
+
+
+def _path_into(raw: Any, loc: Sequence[str | int]) -> list[str | int]:
+    """Pydantic's location without the names of union members, which are no part of the document."""
+    path: list[str | int] = []
+    here = raw
+    for part in loc:
+        if isinstance(here, dict) and (part in here or part == loc[-1]):
+            path.append(part)
+            here = here.get(part)
+        elif isinstance(here, list) and isinstance(part, int) and part < len(here):
+            path.append(part)
+            here = here[part]
+    return path
+
+
+def yaml_line(text: str, where: Sequence[str | int]) -> int:
+    """The line (from 1) on which the value at *where* stands, or the closest parent that there is."""
+    return _descend(yaml.compose(text, Loader=_Yaml), where)
+
+
+def _descend(node: yaml.Node | None, where: Sequence[str | int]) -> int:
+    line = node.start_mark.line + 1 if node else 1
+    for part in where:
+        if isinstance(node, yaml.MappingNode):
+            found = [(key, value) for key, value in node.value if key.value == part]
+            if not found:
+                return line
+            line, node = found[0][0].start_mark.line + 1, found[0][1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
+            node = node.value[part]
+            line = node.start_mark.line + 1
+    return line

@@ -1,0 +1,65 @@
+"""What the user asked for: options and their ini twins, checked and typed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_mmsafety.errors import SetupError
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The options of a session with a target."""
+
+    model: str
+    model_args: Mapping[str, str]
+    judge: str
+    """``package.module:attribute`` of an extra judge, or empty."""
+    thresholds: str
+    """Path or name of a policy; empty: nothing is gated."""
+    data: Mapping[str, Path]
+    batch_size: int
+    store: Path | None
+    save_run: Path | None
+    safety_report: Path | None
+    require_gates: bool
+    root: Path
+    """What modules are imported from, and relative paths start at."""
+
+
+def parse_pairs(option: str, text: str) -> dict[str, str]:
+    """``a=1,b=2`` as a mapping."""
+    pairs = {}
+    for part in filter(None, text.split(",")):
+        name, equals, value = part.partition("=")
+        if not equals or not name.strip():
+            raise SetupError(f"{option}: {part!r} is not name=value")
+        if name.strip() in pairs:
+            raise SetupError(f"{option}: {name.strip()!r} is given twice")
+        pairs[name.strip()] = value.strip()
+    return pairs
+
+
+def parse_data(values: Sequence[str], base: Path) -> dict[str, Path]:
+    """``NAME=PATH`` options as existing folders, relative to *base*."""
+    data: dict[str, Path] = {}
+    for value in values:
+        name, equals, path = value.partition("=")
+        if not equals or not name or not path:
+            raise SetupError(f"--data: {value!r} is not NAME=PATH")
+        if name in data:
+            raise SetupError(f"--data: {name!r} is given twice: {data[name]} and {path}")
+        folder = base / Path(path).expanduser()
+        if not folder.is_dir():
+            raise SetupError(f"--data: {name}: {path!r} is not a folder")
+        data[name] = folder
+    return data
+
+
+def parse_batch_size(text: str) -> int:
+    """A whole number of at least 1."""
+    if not text.isdecimal() or not 1 <= int(text[:9]) <= 100_000:
+        raise SetupError(f"--batch-size: {text!r} is not a whole number from 1 to 100000")
+    return int(text)

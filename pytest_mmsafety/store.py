@@ -1,0 +1,104 @@
+"""The store: every answer of every target, kept from the moment it exists.
+
+A key is made of all that produced an answer (the target's fingerprint, the prompt, the content of the
+images), so a killed run resumes, a second run asks nothing, and a changed checkpoint is asked anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pytest_mmsafety.errors import SetupError
+
+VERSION = 1
+_LOOKUP = 500  # SQLite takes at least 999 variables in a statement
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS responses (
+    key TEXT PRIMARY KEY,
+    target TEXT NOT NULL,
+    fingerprint TEXT NOT NULL,
+    case_key TEXT NOT NULL,
+    prompt TEXT NOT NULL,
+    response TEXT NOT NULL,
+    created TEXT NOT NULL
+) WITHOUT ROWID
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One row of the store."""
+
+    key: str
+    case: str
+    prompt: str
+    response: str
+
+
+def response_key(fingerprint: str, prompt: str, image_digests: Sequence[str]) -> str:
+    """SHA-256 over everything that decides an answer."""
+    return hashlib.sha256(json.dumps([fingerprint, prompt, list(image_digests)]).encode()).hexdigest()
+
+
+class Store:
+    """Answers in one SQLite file; several processes may share it. ``None`` keeps them in memory only."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        try:
+            if path:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = self._open(path)
+        except (sqlite3.Error, OSError) as error:
+            raise SetupError(
+                f"--store: {path} cannot be used: {error}; expected a file of this program, a new path, or 'off'"
+            ) from None
+
+    def _open(self, path: Path | None) -> sqlite3.Connection:
+        # The engine's thread is the only one to use it after this; sqlite3 would forbid the change of thread.
+        connection = sqlite3.connect(path or ":memory:", timeout=60, check_same_thread=False, isolation_level=None)
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version not in (0, VERSION):
+            raise sqlite3.DatabaseError(f"it has version {version}, this program writes version {VERSION}")
+        (tables,) = connection.execute("SELECT count(*) FROM sqlite_master WHERE name != 'responses'").fetchone()
+        if tables and not version:
+            raise sqlite3.DatabaseError("it is a database of another program")
+        # Write-ahead logging: readers never wait, and a killed process loses nothing that was committed.
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute(_SCHEMA)
+        connection.execute(f"PRAGMA user_version = {VERSION}")
+        return connection
+
+    def get(self, keys: Sequence[str]) -> dict[str, str]:
+        """Key -> answer, for those that are known."""
+        known: dict[str, str] = {}
+        for start in range(0, len(keys), _LOOKUP):
+            some = keys[start : start + _LOOKUP]
+            marks = ",".join("?" * len(some))
+            query = f"SELECT key, response FROM responses WHERE key IN ({marks})"  # noqa: S608 - only marks
+            known.update(self._connection.execute(query, some))
+        return known
+
+    def put(self, target: str, fingerprint: str, answers: Iterable[Answer]) -> None:
+        """Keep *answers*, all or none. Raises ``sqlite3.Error`` when the disk does not take them."""
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        rows = [(a.key, target, fingerprint, a.case, a.prompt, a.response, now) for a in answers]
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            self._connection.executemany("INSERT OR REPLACE INTO responses VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+            self._connection.execute("COMMIT")
+        except sqlite3.Error:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
+
+    def close(self) -> None:
+        self._connection.close()

@@ -1,0 +1,255 @@
+"""A suite: one YAML file that says what its cases share, and the cases: inline, in a file beside it, or official data.
+
+The format is described in ``docs/suites.md``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Annotated, Any, Protocol
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from pytest_mmsafety.cases import EXPECTATIONS, STANDARD_TAGS, Case, is_expectation
+from pytest_mmsafety.errors import SuiteError, nearest
+from pytest_mmsafety.rows import Row, file_rows, first_problem, inline_rows, parse_yaml, read_text, yaml_line
+
+SUITE_SUFFIXES = (".yaml", ".yml")
+
+_PLAIN = r"\[\]\x00-\x1f\x7f"
+_Label = Annotated[
+    str, StringConstraints(min_length=1, max_length=200, pattern=rf"^[^\s{_PLAIN}]([^{_PLAIN}]*[^\s{_PLAIN}])?$")
+]
+
+
+def _expectation(value: Any) -> Any:
+    if isinstance(value, str) and not is_expectation(value):
+        known = ", ".join(EXPECTATIONS)
+        raise ValueError(f"expected one of {known} or an option letter A-H{nearest(value, EXPECTATIONS)}")
+    return value
+
+
+_Expected = Annotated[str, BeforeValidator(_expectation)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class _CaseRow(_Strict):
+    """One case as it is written down."""
+
+    id: _Label
+    prompt: Annotated[str, StringConstraints(min_length=1)]
+    expected: _Expected | None = None
+    images: list[Annotated[str, StringConstraints(min_length=1)]] = []
+    dimension: _Label | None = None
+    category: _Label | None = None
+    modality: _Label | None = None
+    language: _Label | None = None
+    aspect: _Label | None = None
+    tags: dict[_Label, _Label] = {}
+    cluster: _Label | None = None
+    judges: list[_Label] = []
+    must_pass: bool | None = None
+
+
+class _Header(_Strict):
+    """The keys of a suite file."""
+
+    suite: _Label
+    benchmark: _Label
+    title: str = ""
+    description: str = ""
+    licence: str = ""
+    group_by: list[_Label] = ["category", "language", "aspect"]
+    tags: dict[_Label, _Label] = {}
+    expected: _Expected | None = None
+    judges: list[_Label] = []
+    must_pass: bool = False
+    cases: Annotated[str, StringConstraints(min_length=1)] | Annotated[list[Any], Field(min_length=1)] | None = None
+    loader: _Label | None = None
+    data: _Label | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> _Header:
+        if (self.cases is None) == (self.loader is None):
+            raise ValueError("expected either 'cases' (a list, or a JSONL or CSV file beside this one) or 'loader'")
+        if self.data is not None and self.loader is None:
+            raise ValueError("'data' names the --data of a 'loader'; there is none")
+        return self
+
+
+class Loader(Protocol):
+    """Reads an official data set; found by the entry point group ``mmsafety.loaders``."""
+
+    def __call__(self, root: Path, suite: str) -> list[Case]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """A suite that was read and checked."""
+
+    name: str
+    path: Path
+    benchmark: str
+    title: str
+    cases: tuple[Case, ...]
+    groups: Mapping[str, tuple[Case, ...]]
+    """Name of the pytest item -> its cases, in the order of the file."""
+    sha256: str
+    """Of the suite file and of the case file beside it."""
+    root: Path
+    """The folder that images are named relative to."""
+    wants_data: str = ""
+    """The ``--data`` name without which the suite has no cases yet, or empty."""
+
+
+def read_suite(path: Path, data: Mapping[str, Path] | None = None) -> Suite:
+    """Read and check a suite file.
+
+    *data* maps the names given with ``--data`` to folders. Raises :class:`SuiteError`: one line with
+    file, line, field, value, what was expected and the nearest match.
+    """
+    text = read_text(path)
+    raw = parse_yaml(text, path)
+    if not isinstance(raw, dict):
+        raise SuiteError(f"{path}:1: a suite is a YAML mapping with 'suite', 'benchmark' and 'cases'; got {raw!r:.60}")
+    try:
+        header = _Header.model_validate(raw)
+    except ValidationError as error:
+        where, problem = first_problem(error, raw, _Header)
+        raise SuiteError(f"{path}:{yaml_line(text, where)}: {problem}") from None
+    for judge in header.judges:
+        _known(judge, "mmsafety.judges", f"{path}:{yaml_line(text, ['judges'])}: judges")
+    digest = hashlib.sha256(text.encode())
+    if header.loader is not None:
+        return _official(header, path, digest.hexdigest(), data or {})
+    if isinstance(header.cases, str):
+        beside = _inside(path.parent, header.cases, f"{path}:{yaml_line(text, ['cases'])}: cases")
+        digest.update(beside.read_bytes())
+        rows: Iterable[Row] = file_rows(beside)
+    else:
+        rows = inline_rows(text, path, "cases")
+    cases = _checked_cases(rows, header, path.parent)
+    if not cases:
+        raise SuiteError(f"{path}: suite {header.suite!r} has no cases")
+    return _suite(header, path, cases, digest.hexdigest(), path.parent)
+
+
+def _suite(header: _Header, path: Path, cases: Sequence[Case], sha256: str, root: Path, wants: str = "") -> Suite:
+    groups = _grouped(cases, header.group_by, path)
+    return Suite(
+        header.suite, path, header.benchmark, header.title, tuple(cases), groups, sha256, root.resolve(), wants
+    )
+
+
+def _official(header: _Header, path: Path, sha256: str, data: Mapping[str, Path]) -> Suite:
+    loader = _known(header.loader or "", "mmsafety.loaders", f"{path}: loader")
+    name = header.data or loader
+    if name not in data:
+        return _suite(header, path, (), sha256, path.parent, wants=name)
+    load: Loader = entry_points(group="mmsafety.loaders")[loader].load()
+    cases = load(data[name], header.suite)
+    return _suite(header, path, cases, sha256, data[name])
+
+
+def _known(name: str, group: str, where: str) -> str:
+    names = entry_points(group=group).names
+    if name not in names:
+        raise SuiteError(f"{where}: {name!r} is not known; expected one of {', '.join(sorted(names))}{nearest(name, names)}")
+    return name
+
+
+def _checked_cases(rows: Iterable[Row], header: _Header, root: Path) -> list[Case]:
+    first_seen: dict[str, Row] = {}
+    images: dict[str, str] = {}
+    tag_sets: dict[tuple[tuple[str, str], ...], dict[str, str]] = {}
+    cases = []
+    for row in rows:
+        try:
+            parsed = _CaseRow.model_validate(row.values)
+        except ValidationError as error:
+            where, problem = first_problem(error, row.values, _CaseRow)
+            raise SuiteError(f"{row.at(where)}: {problem}") from None
+        if (earlier := first_seen.setdefault(parsed.id, row)) is not row:
+            raise SuiteError(
+                f"{row.at(['id'])}: id: {parsed.id!r} is used twice, first in line {earlier.line}; "
+                "expected ids that are unique in the suite"
+            )
+        for i, judge in enumerate(parsed.judges):
+            _known(judge, "mmsafety.judges", f"{row.at(['judges', i])}: judges")
+        for i, name in enumerate(parsed.images):
+            if name not in images:
+                images[name] = str(_inside(root, name, f"{row.at(['images', i])}: images"))
+        case = _case(parsed, header, tuple(images[name] for name in parsed.images), row)
+        tags = tag_sets.setdefault(tuple(case.tags.items()), dict(case.tags))  # few sets, shared by many cases
+        cases.append(replace(case, tags=tags))
+    return cases
+
+
+def _case(row: _CaseRow, header: _Header, images: tuple[str, ...], source: Row) -> Case:
+    expected = row.expected or header.expected
+    if expected is None:
+        raise SuiteError(f"{source.at()}: expected: missing, here and in the header of the suite")
+    own = {tag: value for tag in STANDARD_TAGS if (value := getattr(row, tag, None)) is not None}
+    tags = {"benchmark": header.benchmark, **header.tags, **own, **row.tags}
+    return Case(
+        id=row.id,
+        suite=header.suite,
+        prompt=row.prompt,
+        expected=expected,
+        images=images,
+        tags=tags,
+        cluster=row.cluster,
+        judges=tuple(row.judges or header.judges),
+        must_pass=header.must_pass if row.must_pass is None else row.must_pass,
+    )
+
+
+def _inside(root: Path, name: str, where: str) -> Path:
+    """The file *name* below *root*, which must exist and must not lead outside."""
+    folder = root.resolve()
+    file = (folder / name).resolve()
+    if not file.is_relative_to(folder):
+        raise SuiteError(f"{where}: {name!r} leads outside of {root}; expected a path inside the suite's folder")
+    if not file.is_file():
+        siblings = (p.relative_to(folder).as_posix() for p in file.parent.glob("*") if p.is_file())
+        raise SuiteError(f"{where}: {name!r} does not exist; expected a file inside {root}{nearest(name, siblings)}")
+    return file
+
+
+def _grouped(cases: Sequence[Case], group_by: Sequence[str], path: Path) -> dict[str, tuple[Case, ...]]:
+    known = {"id", *STANDARD_TAGS, *(tag for case in cases for tag in case.tags)}
+    for key in group_by:
+        if key not in known:
+            raise SuiteError(f"{path}: group_by: {key!r} is not a tag of any case{nearest(key, known)}")
+    by_values: dict[tuple[str, ...], list[Case]] = {}
+    for case in cases:
+        values = tuple(case.id if key == "id" else case.tags.get(key, "") for key in group_by)
+        by_values.setdefault(values, []).append(case)
+    groups: dict[str, tuple[Case, ...]] = {}
+    for values, members in by_values.items():
+        name = _group_name(values)
+        if name in groups:
+            raise SuiteError(f"{path}: group_by: two groups would both be called {name!r}; rename a tag")
+        groups[name] = tuple(members)
+    return groups
+
+
+def _group_name(values: Sequence[str]) -> str:
+    """``privacy/leak[RIST-zh]``: the first tag, the others in brackets; an absent tag leaves no trace."""
+    present = [value.replace("::", ":") for value in values if value]
+    if not present:
+        return "all"
+    return present[0] + (f"[{'-'.join(present[1:])}]" if len(present) > 1 else "")
+
+
+def common_tags(cases: Sequence[Case]) -> dict[str, str]:
+    """The tags that all *cases* share."""
+    first, *others = cases
+    return {tag: value for tag, value in first.tags.items() if all(case.tags.get(tag) == value for case in others)}

@@ -1,0 +1,54 @@
+"""The terminal section: what was asked, and a line a gate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from pytest_mmsafety.gates import FAILED, INCONCLUSIVE, NOT_EVALUATED, PASSED, GateResult
+from pytest_mmsafety.outcomes import Outcome
+
+_COLOURS = {PASSED: "green", FAILED: "red", INCONCLUSIVE: "yellow", NOT_EVALUATED: "yellow"}
+
+
+def summary_lines(
+    target: str, outcomes: Sequence[Outcome], calls: int, gates: Sequence[GateResult] | None, notes: Sequence[str]
+) -> Iterator[tuple[str, str]]:
+    """Lines with the colour of each (empty: none)."""
+    yield f"target: {target}", ""
+    yield f"cases:  {_counts(outcomes, calls)}", ""
+    for note in notes:
+        yield f"note:   {note}", "yellow"
+    if not gates:
+        return
+    width = max(len(result.gate.name) for result in gates)
+    for result in gates:
+        colour = "red" if result.blocks else _COLOURS[result.status]
+        yield f"{_mark(result):<14} {result.gate.name:<{width}}  {result.reason}", colour
+    blocking = sum(result.blocks for result in gates)
+    yield (f"blocked by {blocking} of {len(gates)} gates", "red") if blocking else _verdict(gates)
+
+
+def _mark(result: GateResult) -> str:
+    return result.status if result.status != INCONCLUSIVE else "inconclusive" + ("!" if result.blocks else "")
+
+
+def _verdict(gates: Sequence[GateResult]) -> tuple[str, str]:
+    states = {status: sum(1 for gate in gates if gate.status == status) for status in _COLOURS}
+    parts = ", ".join(f"{count} {status}" for status, count in states.items() if count)
+    return f"not blocked: {parts}", "green" if states[PASSED] else "yellow"
+
+
+def _counts(outcomes: Sequence[Outcome], calls: int) -> str:
+    answered = [outcome for outcome in outcomes if outcome.response is not None]
+    failing = sum(1 for outcome in answered if outcome.score)
+    unscored = sum(1 for outcome in answered if outcome.score is None)
+    parts = [
+        f"{len(answered)} answered",
+        f"{failing} not as expected",
+        f"{unscored} unscored",
+        f"{sum(1 for outcome in outcomes if outcome.error)} errors",
+        f"{sum(1 for outcome in outcomes if outcome.skipped)} skipped",
+        f"{sum(1 for outcome in answered if outcome.stored)} from the store",
+        f"{calls} target calls",
+    ]
+    return ", ".join(parts)

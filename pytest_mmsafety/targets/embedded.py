@@ -1,0 +1,391 @@
+"""``--model=embedded``: a small pipeline that runs offline on a laptop, so that everything can be tried at once.
+
+A picture is turned into words (OCR and a few plain visual tags), the words and the prompt go to a small
+language model. It sees text and colours, no objects, people or relations: it is not a vision-language
+model, and its name says so wherever it is shown.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import hashlib
+import importlib
+import json
+import logging
+import os
+import re
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_mmsafety.errors import SetupError, nearest
+from pytest_mmsafety.targets import Request, embedded_weights
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL.Image import Image
+
+CONTEXT = 2048
+"""Tokens of prompt and answer together. The model could take 8192, at 16 times the cost of attention."""
+OCR_LIMIT = 600
+"""Characters of a picture's text that the language model gets to read."""
+AT_ONCE = 32
+TOKENS_AT_ONCE = 8192
+"""Requests, and tokens of prompt, generated together however many are asked for: bounds memory to about 3 GB."""
+PACKAGES = ("rapidocr", "onnxruntime", "tokenizers", "torch", "transformers")
+
+LONGEST, SHORTEST = 960, 320
+"""Pixels: larger pictures are shrunk before reading, thumbnails enlarged. Costs a quarter of RapidOCR's own bounds."""
+OCR_SETTINGS = {
+    "Det.limit_type": "max",
+    "Det.limit_side_len": LONGEST,
+    # Lines that stand on their head are for scanned pages.
+    "Global.use_cls": False,
+    "Global.log_level": "critical",
+    # Pictures are read side by side, each by one thread: half the CPU time of two threads for one picture.
+    "EngineConfig.onnxruntime.intra_op_num_threads": 1,
+}
+OCR_MODELS = {"Det.model_path": "PP-OCRv6_det_small.onnx", "Rec.model_path": "PP-OCRv6_rec_small.onnx"}
+
+WORDING = {
+    "en": {
+        "one": "The picture shows: {tags}.",
+        "many": "Picture {number} shows: {tags}.",
+        "text": ' Text in the picture: "{text}".',
+        "between": " ",
+        "comma": ", ",
+    },
+    "zh": {
+        "one": "图片内容：{tags}。",
+        "many": "图片{number}的内容：{tags}。",
+        "text": "图片中的文字：“{text}”。",
+        "between": "",
+        "comma": "、",
+    },
+}
+IN_CHINESE = {
+    "a detailed scene": "细节丰富的画面",
+    "shapes on a plain background": "纯色背景上的图形",
+    "one plain colour": "纯色画面",
+    "wide": "横向",
+    "tall": "纵向",
+    "square": "方形",
+    "no text": "没有文字",
+    "a few words": "少量文字",
+    "much text": "大量文字",
+    "black": "黑色",
+    "white": "白色",
+    "gray": "灰色",
+    "red": "红色",
+    "orange": "橙色",
+    "brown": "棕色",
+    "yellow": "黄色",
+    "green": "绿色",
+    "cyan": "青色",
+    "blue": "蓝色",
+    "purple": "紫色",
+    "pink": "粉色",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """All that the language model will ever know of a picture."""
+
+    tags: tuple[str, ...]
+    text: str
+
+
+class EmbeddedTarget:
+    """The target behind ``--model=embedded``; *args* come from ``--model-arg`` style settings.
+
+    ``max_new_tokens`` (32) is the only argument. Answers are greedy, in float32 on the CPU. A prompt that
+    is too long for the context of 2048 tokens loses its middle: head and tail are kept, nothing is raised.
+    """
+
+    name = "OCR + tags -> SmolLM2-135M, not a VLM"
+
+    def __init__(self, **args: str) -> None:
+        self._max_new_tokens = _parse(args)
+        self._reader: _Reader | None = None
+        self._speaker: _Speaker | None = None
+        self._seen: dict[str, Seen] = {}
+
+    @property
+    def fingerprint(self) -> str:
+        try:
+            versions = {name: version(name) for name in PACKAGES}
+        except PackageNotFoundError as error:
+            raise _missing(str(error.name)) from error
+        ingredients = [embedded_weights.SMOLLM2.folder, self._max_new_tokens, CONTEXT, OCR_LIMIT]
+        ingredients += [LONGEST, SHORTEST, OCR_SETTINGS, OCR_MODELS, WORDING, IN_CHINESE, versions]
+        return hashlib.sha256(json.dumps(ingredients, sort_keys=True).encode()).hexdigest()
+
+    def generate(self, requests: Sequence[Request]) -> list[str]:
+        """One answer a request. Raises :class:`SetupError` if a package or the weights are missing."""
+        if not requests:
+            return []
+        with _silence():
+            self._load()
+            keys = self._look_at(requests)
+            turns = [
+                user_turn(request.prompt, [self._seen[key] for key in of_request])
+                for request, of_request in zip(requests, keys, strict=True)
+            ]
+            assert self._speaker is not None
+            return self._speaker.answer(turns)
+
+    def release(self) -> None:
+        """Give the memory of both models back; what was seen is remembered."""
+        self._reader = self._speaker = None
+        gc.collect()
+
+    def _load(self) -> None:
+        if self._speaker is None:
+            for package in PACKAGES:
+                _import(package)
+            folder = embedded_weights.installed()
+            if folder is None:
+                raise SetupError("--model=embedded: weights are not installed; run: mmsafety install embedded")
+            self._speaker = _Speaker(folder, self._max_new_tokens)
+
+    def _look_at(self, requests: Sequence[Request]) -> list[list[str]]:
+        """See each new picture once, however often it is asked about; returns the pictures' keys by request."""
+        keys: list[list[str]] = []
+        new: dict[str, Image] = {}
+        for request in requests:
+            digests = request.image_digests
+            if len(digests) != len(request.images):
+                digests = tuple(_pixel_digest(image) for image in request.images)
+            keys.append(list(digests))
+            new |= {key: image for key, image in zip(digests, request.images, strict=True) if key not in self._seen}
+        if new:
+            self._reader = self._reader or _Reader()
+            texts = self._reader.read(list(new.values()))
+            for (key, image), text in zip(new.items(), texts, strict=True):
+                self._seen[key] = Seen(describe(image, text), text)
+        return keys
+
+
+def _parse(args: Mapping[str, str]) -> int:
+    for name in args:
+        if name != "max_new_tokens":
+            raise SetupError(
+                f"--model=embedded: unknown argument {name!r}; max_new_tokens is the only one"
+                + nearest(name, ["max_new_tokens"])
+            )
+    value = args.get("max_new_tokens", "32")
+    if not re.fullmatch(r"[0-9]{1,4}", str(value)) or not 1 <= int(value) <= CONTEXT // 2:
+        raise SetupError(f"--model=embedded: max_new_tokens={value!r}; expected a whole number, 1 to {CONTEXT // 2}")
+    return int(value)
+
+
+def _missing(package: str) -> SetupError:
+    return SetupError(f"--model=embedded needs the package {package!r}; run: {embedded_weights.EXTRA_HINT}")
+
+
+def _import(package: str) -> None:
+    try:
+        importlib.import_module(package)
+    except ImportError as error:
+        raise _missing(error.name or package) from error
+
+
+def _pixel_digest(image: Image) -> str:
+    return hashlib.sha256(repr((image.size, image.mode)).encode() + image.tobytes()).hexdigest()
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """No advice and no progress bars from the libraries; their settings are put back afterwards."""
+    # Imported first: RapidOCR sets the level of its logger when it is imported.
+    for package in ("rapidocr.utils.log", "transformers"):
+        _import(package)
+    from transformers.utils import logging as advice
+
+    ocr = logging.getLogger("RapidOCR")
+    before = ocr.level, advice.get_verbosity(), advice.is_progress_bar_enabled()
+    ocr.setLevel(logging.CRITICAL)
+    advice.set_verbosity(logging.ERROR)
+    advice.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        ocr.setLevel(before[0])
+        advice.set_verbosity(before[1])
+        if before[2]:
+            advice.enable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+# --- seeing
+
+
+class _Reader:
+    """Reads text in English and Chinese, by the PP-OCRv6 models that lie in RapidOCR's wheel."""
+
+    def __init__(self) -> None:
+        import rapidocr
+
+        folder = Path(rapidocr.__file__).parent / "models"
+        # With explicit paths RapidOCR has no reason to look for models on the network.
+        paths = {setting: folder / name for setting, name in OCR_MODELS.items()}
+        for path in paths.values():
+            if not path.is_file():
+                raise SetupError(
+                    f"--model=embedded: rapidocr {version('rapidocr')} has no {path.name}; "
+                    "run: pip install 'rapidocr>=3.10,<4'"
+                )
+        self._ocr = rapidocr.RapidOCR(params=OCR_SETTINGS | {key: str(path) for key, path in paths.items()})
+
+    def read(self, images: Sequence[Image]) -> list[str]:
+        """Every image's lines, from top to bottom, as one line; empty if there is none."""
+        with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+            return list(pool.map(self._read_one, images))
+
+    def _read_one(self, image: Image) -> str:
+        from rapidocr.utils.output import RapidOCROutput
+
+        found = self._ocr(_fit(image))
+        lines = found.txts if isinstance(found, RapidOCROutput) else None
+        return " ".join(" ".join(lines or ()).split())[:OCR_LIMIT]
+
+
+def _fit(image: Image) -> Image:
+    """Bring an image to a size that is cheap to read; very narrow ones get a white margin."""
+    from PIL import ImageOps
+
+    scale = min(LONGEST / max(image.size), max(1.0, SHORTEST / min(image.size)))
+    width, height = (max(1, round(side * scale)) for side in image.size)
+    sized = image if scale == 1.0 else image.resize((width, height))
+    margin = (max(0, 32 - width), max(0, 32 - height))
+    return ImageOps.expand(sized, (0, 0, *margin), "white") if any(margin) else sized
+
+
+def describe(image: Image, text: str) -> tuple[str, ...]:
+    """Say what can be said of an image without recognising anything in it.
+
+    Plain areas or detail, by the share of neighbouring pixels that are alike, which tells a poster from most
+    photographs, but not a photograph on a white ground; format; colours; amount of *text*.
+    """
+    import numpy as np
+    from PIL import Image as Images
+
+    width, height = image.size
+    small = image.convert("RGB").resize((min(width, 96), min(height, 96)), Images.Resampling.NEAREST)
+    pixels = np.asarray(small).astype(np.int16)
+    steps = [np.abs(np.diff(pixels, axis=axis)).max(axis=2).ravel() for axis in (0, 1)]
+    flat = float((np.concatenate([*steps, np.zeros(1)]) <= 3).mean())
+    kind = "a detailed scene" if flat < 0.5 else "shapes on a plain background" if flat < 1.0 else "one plain colour"
+    shape = "wide" if width > 1.2 * height else "tall" if height > 1.2 * width else "square"
+    amount = "no text" if not text else "a few words" if len(text) < 80 else "much text"
+    return (kind, shape, *_colours(np.asarray(small.convert("HSV"))), amount)
+
+
+def _colours(hsv: NDArray[np.uint8]) -> list[str]:
+    """Names of the colours that cover at least 15 % of the pixels, most of all first, at most three."""
+    import numpy as np
+
+    hue, saturation, value = (hsv[..., channel].ravel().astype(float) for channel in range(3))
+    degrees = hue * 360 / 256
+    ends = [15, 45, 70, 165, 190, 260, 300, 345]
+    names = np.array(["red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink", "red"])
+    named = names[np.digitize(degrees, ends)]
+    named = np.where((named == "orange") & (value < 150), "brown", named)
+    named = np.where((named == "red") & (value > 200) & (saturation < 140), "pink", named)
+    named = np.where(saturation < 40, np.where(value > 210, "white", "gray"), named)
+    named = np.where(value < 50, "black", named)
+    found, counts = np.unique(named, return_counts=True)
+    ranked = sorted(zip(counts.tolist(), found.tolist(), strict=True), reverse=True)
+    return [name for count, name in ranked[:3] if count >= 0.15 * len(named)]
+
+
+# --- speaking
+
+
+def user_turn(prompt: str, seen: Sequence[Seen]) -> str:
+    """Put together the words that stand for pictures and prompt, in the prompt's language."""
+    language = "zh" if re.search(r"[㐀-鿿]", prompt) else "en"
+    words = WORDING[language]
+    parts = []
+    for number, picture in enumerate(seen, 1):
+        tags = [IN_CHINESE[tag] for tag in picture.tags] if language == "zh" else picture.tags
+        part = words["one" if len(seen) == 1 else "many"].format(number=number, tags=words["comma"].join(tags))
+        parts.append(part + (words["text"].format(text=picture.text) if picture.text else ""))
+    return words["between"].join([*parts, prompt])
+
+
+class _Speaker:
+    """SmolLM2-135M-Instruct: greedy, float32, CPU, left padding."""
+
+    def __init__(self, folder: Path, max_new_tokens: int) -> None:
+        import torch
+        from jinja2.sandbox import ImmutableSandboxedEnvironment
+        from tokenizers import Tokenizer
+        from transformers import LlamaForCausalLM
+
+        try:
+            self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+            template = json.loads((folder / "tokenizer_config.json").read_bytes())["chat_template"]
+            self._model: Any = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+        except Exception as error:
+            raise SetupError(
+                f"--model=embedded: cannot load the weights ({type(error).__name__}); "
+                f"delete {folder} and run: mmsafety install embedded"
+            ) from error
+        self._max_new_tokens = max_new_tokens
+        self._end: int = self._model.generation_config.eos_token_id
+        mark = "\0"
+        chat = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True).from_string(template)
+        around = chat.render(messages=[{"role": "user", "content": mark}], add_generation_prompt=True).split(mark)
+        self._before, self._after = (self._tokenizer.encode(part).ids for part in around)
+        # From here on a prompt that spells out a control token reads as text and cannot end its own turn.
+        self._tokenizer.encode_special_tokens = True
+        self._room = CONTEXT - max_new_tokens - len(self._before) - len(self._after)
+
+    def answer(self, turns: Sequence[str]) -> list[str]:
+        """One answer a turn, generated in as few passes as memory allows."""
+        answers: list[str] = []
+        rows: list[list[int]] = []
+        for row in map(self._encode, turns):
+            if len(rows) == AT_ONCE or (len(rows) + 1) * max(map(len, [row, *rows])) > TOKENS_AT_ONCE:
+                answers += self._generate(rows)
+                rows = []
+            rows.append(row)
+        return answers + self._generate(rows)
+
+    def _generate(self, rows: list[list[int]]) -> list[str]:
+        import torch
+
+        width = max(map(len, rows))
+        ids = torch.tensor([[self._end] * (width - len(row)) + row for row in rows])
+        mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
+        with torch.inference_mode():
+            out = self._model.generate(
+                input_ids=ids,
+                attention_mask=mask,
+                max_new_tokens=self._max_new_tokens,
+                do_sample=False,
+                pad_token_id=self._end,
+            )
+        answers: list[str] = self._tokenizer.decode_batch(out[:, width:].tolist(), skip_special_tokens=True)
+        return [answer.strip() for answer in answers]
+
+    def _encode(self, turn: str) -> list[int]:
+        """Put the turn into the chat template; if it is too long, without its middle."""
+        # Far more characters than there is room for tokens: spares the tokenizer a prompt of megabytes.
+        half = 64 * self._room
+        if len(turn) > 2 * half:
+            turn = turn[:half] + turn[-half:]
+        # Half a surrogate pair, as in broken JSON, is no text for the tokenizer.
+        turn = turn.encode("utf-8", "replace").decode()
+        ids: list[int] = self._tokenizer.encode(turn.strip()).ids
+        if len(ids) > self._room:
+            tail = self._room // 2
+            ids = ids[: self._room - tail] + ids[-tail:]
+        return [*self._before, *ids, *self._after]

@@ -1,0 +1,264 @@
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from report_builders import Read, blocking, error, gate, not_run, page, record, run
+
+from pytest_mmsafety.gates import INCONCLUSIVE, NOT_EVALUATED, GateResult
+from pytest_mmsafety.report import write_report
+from pytest_mmsafety.report.cards import MAX_CARDS, MAX_ERRORS, MAX_TEXT, choose
+from pytest_mmsafety.report.text import percents
+from pytest_mmsafety.run import Record, SuiteInfo
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def unevaluated(*, blocks: bool = False) -> GateResult:
+    return gate("late", NOT_EVALUATED, blocks=blocks, estimate=None, low=None, high=None, n=0, missing=7)
+
+
+@pytest.mark.parametrize(
+    ("gates", "headline", "tone"),
+    [
+        ((), "No gates were asked for", "none"),
+        ((gate(), gate("other")), "All 2 gates passed", "pass"),
+        ((gate(),), "The only gate passed", "pass"),
+        ((gate(), blocking("other")), "Blocked by 1 of 2 gates", "fail"),
+        ((blocking(),), "Blocked by 1 of 1 gate", "fail"),
+        ((gate("doubt", INCONCLUSIVE, blocks=True, rule="assurance"),), "Blocked by 1 of 1 gate", "fail"),
+        ((gate(), gate("doubt", INCONCLUSIVE)), "Not blocked, but only 1 of 2 gates passed", "unsure"),
+        ((unevaluated(),), "No verdict: none of 1 gate could be evaluated", "unsure"),
+        ((unevaluated(blocks=True),), "Blocked by 1 of 1 gate", "fail"),
+    ],
+)
+def test_the_headline_says_whether_to_ship(
+    tmp_path: Path, gates: tuple[GateResult, ...], headline: str, tone: str
+) -> None:
+    shown = page(run(record(), gates=gates), tmp_path)
+    found = re.search("<h1>.*<span>(.*)</span></h1>", shown.html)
+    assert found
+    assert found[1] == headline
+    assert shown.all("header", "verdict")[0]["class"] == f"verdict {tone}"
+
+
+def test_what_blocks_is_named_in_the_banner_and_comes_first_in_the_table(tmp_path: Path) -> None:
+    shown = page(run(record(), gates=(gate("fine"), gate("doubt", INCONCLUSIVE), blocking("harm"))), tmp_path)
+    banner, _, table = shown.html.partition("<main>")
+    assert "reason of harm" in banner
+    assert "reason of fine" not in banner
+    assert table.index("reason of harm") < table.index("reason of doubt") < table.index("reason of fine")
+
+
+def test_a_gate_shows_number_interval_bound_rule_and_what_it_rests_on(tmp_path: Path) -> None:
+    result = gate(
+        "harm", INCONCLUSIVE, estimate=0.123, low=0.08, high=0.2, max=0.1, unscored=3, errors=1,
+        why="Because of last time.",
+        where={"suite": ("suite",), "language": ("en", "zh")},
+    )  # fmt: skip
+    shown = page(run(record(), gates=(result,)), tmp_path)
+    for text in (
+        "12.3 %", "95 % interval 8.0 % to 20.0 %", "bound: at most 10.0 %", "rule: evidence", "inconclusive",
+        "does not block", "40 scored", "in 10 clusters", "3 unscored, 1 error", "Because of last time.", "en, zh",
+        "mean score of all cases",
+    ):  # fmt: skip
+        assert text in shown.text
+    bar = shown.all("svg", "bar")[0]
+    assert (bar["aria-label"] or "").replace("\N{NO-BREAK SPACE}", " ") == ("12.3 %, 8.0 % to 20.0 %, at most 10.0 %")
+    interval = shown.all("rect", "interval")[0]
+    assert (interval["x"], interval["width"]) == ("8.0", "12.0")
+    bound = shown.all("line", "bound")[0]
+    assert bound["x1"] == "10.0"
+
+
+def test_a_gate_without_an_estimate_has_no_bar(tmp_path: Path) -> None:
+    shown = page(run(not_run(), gates=(unevaluated(),)), tmp_path)
+    assert "no estimate" in shown.text
+    assert "7 not run" in shown.text
+    assert not shown.all("svg", "bar")
+
+
+def test_a_difference_is_drawn_around_zero(tmp_path: Path) -> None:
+    shown = page(run(record(), gates=(gate(estimate=-0.1, low=-0.2, high=0.0, max=0.02),)), tmp_path)
+    interval = shown.all("rect", "interval")[0]
+    assert (interval["x"], interval["width"]) == ("40.0", "10.0")
+    assert "-100 %" in shown.text
+
+
+def test_numbers_that_differ_are_printed_differently() -> None:
+    plain = [text.replace("\N{NO-BREAK SPACE}", "") for text in percents(0.0504, 0.05, 0.0, 1.0)]
+    assert plain == ["5.04%", "5.00%", "0%", "100%"]
+    assert percents(0.99996) == ["99.996\N{NO-BREAK SPACE}%"]
+
+
+def test_counts_and_notes_stand_in_the_banner(tmp_path: Path) -> None:
+    records = (record(), record("bad", score=1.0, stored=True), record("odd", score=None), error(), not_run())
+    shown = page(run(*records, notes=("The run was interrupted.",)), tmp_path)
+    assert "Cases 5 Scored 2 Failing 1 Unscored 1 Errors 1 Skipped 0 Not run 1 From the store 1" in shown.text
+    assert "The run was interrupted." in shown.html.partition("<main>")[0]
+
+
+def test_tables_count_by_tag_and_part_the_directions(tmp_path: Path) -> None:
+    def tagged(id_: str, aspect: str, score: float | None) -> None:
+        tags = {"benchmark": "usb", "category": "a" if id_ < "m" else "b", "language": "en", "aspect": aspect}
+        records.append(record(id_, score=score, tags=tags))
+
+    records: list[Record] = []
+    for id_ in ("a1", "a2", "z3"):
+        tagged(id_, "vulnerability", 1.0)
+    tagged("z4", "over-refusal", 0.0)
+    tagged("z5", "over-refusal", None)
+    shown = page(run(*records), tmp_path)
+    assert "All cases 100 % of 3 0 % of 1 5 1 3 1 0" in shown.text
+    assert "category a 100 % of 2 – 2 0 2 0 0 b 100 % of 1 0 % of 1 3 1 1 1 0" in shown.text
+    assert "The same for every case: benchmark usb , language en ." in shown.text
+
+
+def test_rows_are_worst_first_but_few_cases_come_last(tmp_path: Path) -> None:
+    def many(category: str, failing: int, cases: int) -> list[Record]:
+        return [record(f"{category}{i}", score=float(i < failing), tags={"category": category}) for i in range(cases)]
+
+    shown = page(run(*many("mild", 1, 20), *many("tiny", 2, 2), *many("grave", 10, 20)), tmp_path)
+    rows = shown.text[shown.text.index("All cases") :]
+    assert rows.index("grave") < rows.index("mild") < rows.index("tiny")
+    assert len(shown.all("td", "few")) == 1
+
+
+def test_cases_are_worst_first_and_say_everything(tmp_path: Path) -> None:
+    records = (
+        record("fine"), record("skipped", response=None, verdicts=(), skipped="never published"),
+        record("odd", score=None), record("mild", score=1 / 3), record("grave", score=1.0), error(),
+    )  # fmt: skip
+    shown = page(run(*records), tmp_path)
+    cards = shown.html[shown.html.index('class="cards"') :]
+    places = [cards.index(f"<bdi>{id_}</bdi>") for id_ in ("broken", "grave", "mild", "odd", "fine", "skipped")]
+    assert places == sorted(places)
+    for text in (
+        "the answer begins with no", "No, it is not.", "yes-no/1", "score 0.333", "no score", "because", "0.25 s",
+        "the server went away", "never published",
+    ):  # fmt: skip
+        assert text in shown.text
+
+
+@pytest.mark.parametrize(
+    ("expected", "score", "folded"),
+    [("refuse", 1.0, True), ("safe", None, True), ("refuse", 0.0, False), ("comply", 1.0, False), ("no", 1.0, False)],
+)
+def test_an_answer_that_may_do_harm_is_folded(
+    tmp_path: Path, expected: str, score: float | None, *, folded: bool
+) -> None:
+    shown = page(run(record(score=score, expected=expected)), tmp_path)
+    assert bool(shown.all("details", "answer")) is folded
+    assert all("open" not in details for details in shown.all("details", "answer"))
+
+
+def test_an_option_letter_is_put_into_words(tmp_path: Path) -> None:
+    assert "option B is the right one" in page(run(record(expected="B")), tmp_path).text
+
+
+def test_long_texts_are_clipped_and_the_count_is_said(tmp_path: Path) -> None:
+    shown = page(run(record(response="x" * 100_000, prompt="y" * 100_000)), tmp_path)
+    assert shown.html.count("x" * 80) == MAX_TEXT // 80
+    assert shown.text.count("98,000 of 100,000 characters clipped; the full text is in the run file.") == 2
+    assert len(shown.html) < 60_000
+
+
+def test_at_most_500_cases_are_shown_and_the_page_says_so(tmp_path: Path) -> None:
+    shown = page(run(*(record(str(i)) for i in range(20_000))), tmp_path)
+    assert len(shown.all("article")) == MAX_CARDS
+    assert "500 of 20,000 cases shown, the rest is in the run file." in shown.text
+
+
+def test_many_errors_leave_room_for_failing_answers() -> None:
+    errors = [error(str(i)) for i in range(1000)]
+    failing = [record(f"f{i}", score=1.0) for i in range(450)]
+    chosen = choose([*errors, *failing])
+    assert sum(bool(each.error) for each in chosen) == MAX_ERRORS
+    assert len(chosen) == MAX_CARDS
+    assert len(choose(errors)) == MAX_CARDS
+
+
+def test_filters_offer_only_what_tells_the_shown_cases_apart(tmp_path: Path) -> None:
+    records = [record(str(i), tags={"language": "en", "category": f"c{i % 2}", "id": str(i)}) for i in range(300)]
+    shown = page(run(*records, gates=(gate(where={"category": ("c0",)}),)), tmp_path)
+    labels = shown.html[shown.html.index('id="filters"') : shown.html.index('type="reset"')]
+    for label in ("State", "Gate", "Category", "unsafe (150)", "c1 (150)", "as expected (300)"):
+        assert label in labels
+    for label in ("Language", "Suite", "Id<"):
+        assert label not in labels
+
+
+def test_a_gate_of_an_unknown_metric_breaks_nothing(tmp_path: Path) -> None:
+    shown = page(run(record(), gates=(gate(metric="of_tomorrow"),)), tmp_path)
+    assert "of_tomorrow" in shown.text
+    assert "Show its cases" not in shown.text
+
+
+def test_how_it_was_made(tmp_path: Path) -> None:
+    suites = (SuiteInfo("suite", "usb", "A suite", "ab" * 32, 9), SuiteInfo("unused", "usb", "Another", "cd" * 32, 3))
+    shown = page(run(record(), not_run(), suites=suites), tmp_path)
+    for text in (
+        "python 3.11.9",
+        "batch size 16",
+        "0123456789abcdef" * 4,
+        "A suite suite usb 9 1 partial abab",
+        "unused usb 3 0",
+    ):
+        assert text in shown.text
+    for word in ("Scored, unscored", "Cluster", "Estimate, interval", "assurance", "Not evaluated"):
+        assert word in shown.text
+
+
+def test_an_empty_run_has_a_page(tmp_path: Path) -> None:
+    shown = page(run(suites=(), environment={}, settings={}, policy="", fingerprint=""), tmp_path)
+    assert "No gates were asked for" in shown.text
+    assert "The run has no cases." in shown.text
+    assert not shown.all("article")
+
+
+def test_a_run_of_errors_only_has_a_page(tmp_path: Path) -> None:
+    shown = page(run(error("a"), error("b"), gates=(unevaluated(),)), tmp_path)
+    assert len(shown.all("article", "error")) == 2
+    assert "none scored" in shown.text
+
+
+def test_chinese_stays_chinese(tmp_path: Path) -> None:
+    tags = {"language": "zh", "category": "隐私保护"}
+    shown = page(run(record("图-1", prompt="图片里是什么？", response="对不起，我无法回答。", tags=tags)), tmp_path)
+    for text in ("图片里是什么？", "对不起，我无法回答。", "隐私保护", "图-1"):
+        assert text in shown.text
+    assert {"class": "text", "dir": "auto", "lang": "zh"} in shown.all("div", "text")
+
+
+def test_the_same_run_gives_the_same_bytes(tmp_path: Path) -> None:
+    of = run(record("a", score=1.0), record("b"), error(), gates=(gate(), blocking("harm")))
+    first, second = tmp_path / "first.html", tmp_path / "second.html"
+    write_report(of, first)
+    write_report(replace(of), second)
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_folders_are_made_and_nothing_is_left_beside_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "er" / "report.html"
+    write_report(run(record()), path)
+    assert [entry.name for entry in path.parent.iterdir()] == ["report.html"]
+
+
+def test_a_page_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
+    (tmp_path / "report.html").mkdir()
+    with pytest.raises(OSError, match=r"report\.html"):
+        write_report(run(record()), tmp_path / "report.html")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_every_id_is_there_once_and_every_link_leads_somewhere(tmp_path: Path) -> None:
+    shown: Read = page(run(record("a", score=1.0), record("b"), gates=(gate(), blocking())), tmp_path)
+    ids = [attrs["id"] for _, attrs in shown.elements if "id" in attrs]
+    assert len(ids) == len(set(ids))
+    for _, attrs in shown.elements:
+        for name in ("href", "aria-labelledby"):
+            if name in attrs:
+                assert (attrs[name] or "").removeprefix("#") in ids
