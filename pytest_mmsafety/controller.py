@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Generator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -49,6 +50,7 @@ class Controller:
         self._target = settings.model
         self._fingerprint = ""
         self._gates: list[GateResult] | None = None
+        self._complete = False
         self._written: list[str] = []
         self._write_errors: list[str] = []
 
@@ -78,11 +80,14 @@ class Controller:
             raise pytest.UsageError(f"--data: {name!r} is asked for by no collected suite")
         if self._policy:
             tags = [(case.suite, case.tags) for case in self._library.cases]
-            reasons = [unmatched(gate, tags) for gate in self._policy.gates]
-            if tags and all(reasons) and self._settings.thresholds:
+            reasons = [(gate, unmatched(gate, tags)) for gate in self._policy.gates]
+            if not self._settings.thresholds:  # nobody asked for this policy: what does not apply is left out
+                gates = tuple(gate for gate, reason in reasons if not reason)
+                self._policy = replace(self._policy, gates=gates) if gates else None
+            elif tags and all(reason for _, reason in reasons):
+                gate, reason = reasons[0]
                 raise pytest.UsageError(
-                    f"--thresholds: {self._policy.path}: matches no collected case; gate "
-                    f"{self._policy.gates[0].name!r}: {reasons[0]}"
+                    f"--thresholds: {self._policy.path}: matches no collected case; gate {gate.name!r}: {reason}"
                 )
 
     # --- what came of it
@@ -111,6 +116,7 @@ class Controller:
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
         """After the last item, if the run came that far, the gates are evaluated and reported as tests."""
         result = yield
+        self._complete = True
         if self._policy and any(self._library.cases) and not session.config.option.collectonly:
             broken = next(iter(self._library.broken.values()), "").splitlines()
             self._gates = evaluate_gates(
@@ -180,7 +186,7 @@ class Controller:
 
     def _run(self, session: pytest.Session) -> Run:
         notes = list(self._notes)
-        if self._gates is None and self._policy:
+        if not self._complete:
             notes.insert(0, "the run was stopped before its end: no gate was evaluated")
         return Run(
             target=self._target,
@@ -207,7 +213,7 @@ class Controller:
     # --- what the terminal says
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        if terminalreporter.config.option.collectonly or not (self._outcomes or self._gates):
+        if terminalreporter.config.option.collectonly or not any(self._library.cases):
             return
         from pytest_mmsafety.summary import summary_lines
 
@@ -217,11 +223,13 @@ class Controller:
         )
         for text, colour in lines:
             terminalreporter.write_line(text, **({colour: True} if colour else {}))
-        if self._policy is None:
-            terminalreporter.write_line("gates: none asked for (--thresholds=FILE, or the name of a shipped policy)", yellow=True)
-        elif self._gates is None:
+        if not self._complete:
             terminalreporter.write_line("gates: not evaluated, the run was stopped before its end", yellow=True)
-            terminalreporter.write_line("every answer so far is in the store; the same command goes on from there")
+            if self._settings.store:
+                terminalreporter.write_line("every answer so far is in the store; the same command goes on from there")
+        elif self._policy is None:
+            hint = "gates: none asked for (--thresholds=FILE, or the name of a shipped policy)"
+            terminalreporter.write_line(hint, yellow=True)
         for line in self._written:
             terminalreporter.write_line(line)
         for line in self._write_errors:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_mmsafety.engine import Engine
-from pytest_mmsafety.items import GroupItem
+from pytest_mmsafety.items import GroupItem, NoAnswerError
 from pytest_mmsafety.judges.panel import Panel
 from pytest_mmsafety.plan import units
 from pytest_mmsafety.store import Store
@@ -61,6 +61,10 @@ class Execution:
             self._progress.start(sum(len(item.cases) for item in items))
         try:
             return (yield)
+        except KeyboardInterrupt:
+            if self._progress:
+                self._progress.say("finishing the batch in hand, so that no answer is lost (Ctrl-C again: drop it)")
+            raise
         finally:
             if self._progress:
                 self._progress.finish()
@@ -92,6 +96,8 @@ class Execution:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Outcomes ride on the setup report, which there always is."""
         report = yield
+        if call.excinfo is not None and isinstance(call.excinfo.value, NoAnswerError):
+            report.longrepr = str(call.excinfo.value)  # Item.repr_failure is only asked about the call phase
         if isinstance(item, GroupItem) and self._engine and call.when == "setup":
             payload: dict[str, Any] = {
                 "outcomes": [outcome.to_dict() for outcome in item.outcomes],

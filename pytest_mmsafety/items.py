@@ -86,7 +86,7 @@ class GroupItem(pytest.Item):
             raise MustPassError(unsafe, len(self.cases))
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
-        if isinstance(excinfo.value, NoAnswerError | MustPassError):
+        if isinstance(excinfo.value, MustPassError):
             return str(excinfo.value)
         return super().repr_failure(excinfo, style)
 

@@ -101,10 +101,10 @@ def _switch_on(config: pytest.Config) -> None:
     from pytest_mmsafety.targets import find_target, import_attribute
 
     settings = config.stash[_SETTINGS] = _settings(config)
-    target = find_target(settings.model, settings.model_args, settings.root)
+    target = find_target(settings.model, settings.model_args, settings.base)
     judges = []
     if settings.judge:
-        made = import_attribute(settings.judge, settings.root, "--judge")
+        made = import_attribute(settings.judge, settings.base, "--judge")
         judges = [check_judge(made() if callable(made) else made, f"--judge: {settings.judge}")]
     worker: Mapping[str, Any] = getattr(config, "workerinput", {})
     distributed = not worker and config.getoption("dist", "no") != "no"
@@ -118,7 +118,7 @@ def _switch_on(config: pytest.Config) -> None:
     policy = None
     if settings.thresholds or _is_default_selection(config):
         folders = [config.rootpath / "thresholds", _shipped_thresholds()]
-        policy = read_policy(find_policy(settings.thresholds or "release", folders, config.rootpath))
+        policy = read_policy(find_policy(settings.thresholds or "release", folders, settings.base))
     elif settings.require_gates:
         raise pytest.UsageError("--require-gates: there are no gates; give --thresholds")
     for option, path in (("--save-run", settings.save_run), ("--safety-report", settings.safety_report)):
@@ -153,6 +153,7 @@ def _settings(config: pytest.Config) -> Settings:
         save_run=base / save_run if save_run else None,
         safety_report=base / safety_report if safety_report else None,
         require_gates=bool(_option(config, "require-gates")),
+        base=base,
         root=root,
     )
 

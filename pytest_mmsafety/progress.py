@@ -49,6 +49,12 @@ class Progress:
             self._log(self._line(done, now))
             self._last = now
 
+    def say(self, line: str) -> None:
+        """A line that stays."""
+        if write := self._redraw or self._log:
+            write(f"mmsafety: {line}")
+        self._shown = False
+
     def finish(self) -> None:
         """Leave the terminal's line empty."""
         if self._redraw and self._shown:

@@ -25,8 +25,10 @@ class Settings:
     save_run: Path | None
     safety_report: Path | None
     require_gates: bool
+    base: Path
+    """Where pytest was started: relative paths and the user's modules are looked up here."""
     root: Path
-    """What modules are imported from, and relative paths start at."""
+    """pytest's rootdir: node ids are relative to it."""
 
 
 def parse_pairs(option: str, text: str) -> dict[str, str]:

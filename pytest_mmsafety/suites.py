@@ -226,7 +226,7 @@ def _inside(root: Path, name: str, where: str) -> Path:
 def _grouped(cases: Sequence[Case], group_by: Sequence[str], path: Path) -> dict[str, tuple[Case, ...]]:
     known = {"id", *STANDARD_TAGS, *(tag for case in cases for tag in case.tags)}
     for key in group_by:
-        if key not in known:
+        if cases and key not in known:
             raise SuiteError(f"{path}: group_by: {key!r} is not a tag of any case{nearest(key, known)}")
     by_values: dict[tuple[str, ...], list[Case]] = {}
     for case in cases:

@@ -58,7 +58,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(FEW=tables.FEW, STATES=STATES, trouble=gates.trouble)
+    environment.globals.update(FEW=tables.FEW, MAX_QUIET=tables.MAX_QUIET, STATES=STATES, trouble=gates.trouble)
     environment.filters.update(count=text.count, plural=text.plural, percent=text.percent)
     return environment
 

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 MAX_ROWS = 30
 """Values of one tag that are listed, worst first."""
+MAX_QUIET = 60
+"""Values without anything to look at that are named."""
+LONG = 8
+"""In a group of more rows, those without anything to look at are named in one line."""
 MAX_DIRECTIONS = 4
 """More values of ``aspect`` than that are no directions, and get no column each."""
 FEW = 10
@@ -50,6 +54,10 @@ class Tally:
     def share(self) -> float:
         """Failing among the scored; 0 if nothing was scored."""
         return self.states[FAILING] / self.scored if self.scored else 0.0
+
+    @property
+    def quiet(self) -> bool:
+        return not (self.states[FAILING] or self.states[UNSCORED] or self.states[ERROR])
 
     def cell(self, direction: str) -> Cell:
         states = {state: self.by_direction[direction, state] for state in _COLUMNS}
@@ -89,7 +97,9 @@ class TagGroup:
     tag: str
     rows: tuple[Row, ...]
     more: int
-    """Values that are not listed."""
+    """Values that are not listed, though something is there to look at."""
+    quiet: tuple[Row, ...]
+    """Values that are only named: all that was scored is as expected, and nothing else happened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +166,7 @@ def _table(name: str, info: SuiteInfo | None, counted: Tallies) -> SuiteTable:
         directions=directions or ("",),
         states=tuple(state for state in _COLUMNS if whole.states[state] or state not in (SKIPPED, NOT_RUN)),
         whole=_row("All cases", whole, directions),
-        groups=tuple(_groups(telling, directions, whole.cases)),
+        groups=tuple(_groups(telling, directions)),
         same=tuple((tag, next(iter(values))) for tag, values in by_tag.items() if _same(values, whole)),
     )
 
@@ -169,13 +179,21 @@ def _same(values: dict[str, Tally], whole: Tally) -> bool:
     return len(values) == 1 and next(iter(values.values())).cases == whole.cases
 
 
-def _groups(by_tag: dict[str, dict[str, Tally]], directions: tuple[str, ...], cases: int) -> Iterator[TagGroup]:
-    others = sorted(tag for tag, values in by_tag.items() if tag not in STANDARD_TAGS and len(values) <= cases / 2)
+def _groups(by_tag: dict[str, dict[str, Tally]], directions: tuple[str, ...]) -> Iterator[TagGroup]:
+    others = sorted(tag for tag, values in by_tag.items() if tag not in STANDARD_TAGS and _groups_cases(values))
     for tag in (*_ORDER, *others):
         rows = [_row(value, tally, directions) for value, tally in by_tag.get(tag, {}).items()]
         rows.sort(key=lambda row: (row.tally.scored < FEW, -row.tally.share, row.label))
+        long = len(rows) > LONG
+        quiet = [row for row in rows if long and row.tally.quiet]
+        listed = [row for row in rows if not (long and row.tally.quiet)]
         if rows:
-            yield TagGroup(tag, tuple(rows[:MAX_ROWS]), max(0, len(rows) - MAX_ROWS))
+            yield TagGroup(tag, tuple(listed[:MAX_ROWS]), max(0, len(listed) - MAX_ROWS), tuple(quiet))
+
+
+def _groups_cases(values: dict[str, Tally]) -> bool:
+    """Whether the tag makes groups; a tag with a value for each case or pair of cases only lists them."""
+    return sum(tally.cases for tally in values.values()) >= 3 * len(values)
 
 
 def _row(label: str, tally: Tally, directions: tuple[str, ...]) -> Row:

@@ -122,7 +122,7 @@ class EmbeddedTarget:
         try:
             versions = {name: version(name) for name in PACKAGES}
         except PackageNotFoundError as error:
-            raise _missing(str(error.name)) from error
+            raise embedded_weights.missing(error) from error
         ingredients = [embedded_weights.SMOLLM2.folder, self._max_new_tokens, CONTEXT, OCR_LIMIT]
         ingredients += [LONGEST, SHORTEST, OCR_SETTINGS, OCR_MODELS, WORDING, IN_CHINESE, versions]
         return hashlib.sha256(json.dumps(ingredients, sort_keys=True).encode()).hexdigest()
@@ -186,15 +186,11 @@ def _parse(args: Mapping[str, str]) -> int:
     return int(value)
 
 
-def _missing(package: str) -> SetupError:
-    return SetupError(f"--model=embedded needs the package {package!r}; run: {embedded_weights.EXTRA_HINT}")
-
-
 def _import(package: str) -> None:
     try:
         importlib.import_module(package)
     except ImportError as error:
-        raise _missing(error.name or package) from error
+        raise embedded_weights.missing(error) from error
 
 
 def _pixel_digest(image: Image) -> str:

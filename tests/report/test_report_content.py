@@ -127,6 +127,21 @@ def test_rows_are_worst_first_but_few_cases_come_last(tmp_path: Path) -> None:
     assert len(shown.all("td", "few")) == 1
 
 
+def test_a_long_list_names_the_values_without_trouble_in_one_line(tmp_path: Path) -> None:
+    records = [record(str(i), score=float(i == 3), tags={"category": f"c{i}"}) for i in range(100)]
+    shown = page(run(*records), tmp_path)
+    assert "category c3 100 % of 1" in shown.text
+    assert "case in 99 values (number of cases in brackets): c0 (1), c1 (1)," in shown.text.replace(" (1) ,", " (1),")
+    assert "and 39 more." in shown.text
+
+
+def test_a_tag_that_only_names_cases_gets_no_rows(tmp_path: Path) -> None:
+    records = [record(str(i), tags={"twin": str(i // 2), "variant": str(i % 2)}) for i in range(8)]
+    table = page(run(*records), tmp_path).html.partition('id="cases"')[0]
+    assert "<bdi>variant</bdi>" in table
+    assert "<bdi>twin</bdi>" not in table
+
+
 def test_cases_are_worst_first_and_say_everything(tmp_path: Path) -> None:
     records = (
         record("fine"), record("skipped", response=None, verdicts=(), skipped="never published"),
