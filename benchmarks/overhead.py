@@ -108,9 +108,11 @@ def _megabytes(usage: resource.struct_rusage) -> float:
 
 def _print(title: str, empty: Cost, costs: dict[int, Cost]) -> None:
     for size, cost in costs.items():
+        milliseconds = (cost.seconds - empty.seconds) / size * 1e3
+        kilobytes = (cost.peak_mb - empty.peak_mb) / size * 2**10
         print(
-            f"{title}, {size:>6} cases: {cost.seconds:6.2f} s, {cost.peak_mb:4.0f} MB; beyond the empty run "
-            f"{(cost.seconds - empty.seconds) / size * 1e3:.3f} ms and {(cost.peak_mb - empty.peak_mb) / size * 2**10:.1f} kB a case",
+            f"{title}, {size:>6} cases: {cost.seconds:6.2f} s, {cost.peak_mb:4.0f} MB; "
+            f"beyond the empty run {milliseconds:.3f} ms and {kilobytes:.1f} kB a case",
             flush=True,
         )
     (small, low), (large, high) = costs.items()

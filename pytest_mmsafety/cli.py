@@ -38,7 +38,9 @@ def _parser() -> argparse.ArgumentParser:
 
     cases = commands.add_parser("cases", help="print the cases of a suite as JSON lines")
     cases.add_argument("suite", type=Path, help="suite file, for example cases/usb.yaml")
-    cases.add_argument("--data", action="append", default=[], metavar="NAME=PATH", help="folder of an official data set")
+    cases.add_argument(
+        "--data", action="append", default=[], metavar="NAME=PATH", help="folder of an official data set"
+    )
     cases.set_defaults(run=_cases)
 
     install = commands.add_parser("install", help="fetch what --model=embedded needs, pinned by hash")
@@ -48,7 +50,9 @@ def _parser() -> argparse.ArgumentParser:
     report = commands.add_parser("report", help="write the HTML report of a saved run")
     report.add_argument("run_file", type=Path, metavar="RUN", help="JSON file that --save-run wrote")
     report.add_argument("--output", "-o", type=Path, help="default: the run's name with .html")
-    report.add_argument("--images", type=Path, metavar="FOLDER", help="folder that the run's images are named relative to")
+    report.add_argument(
+        "--images", type=Path, metavar="FOLDER", help="folder that the run's images are named relative to"
+    )
     report.set_defaults(run=_report)
     return parser
 
@@ -98,7 +102,9 @@ def _report(arguments: argparse.Namespace) -> None:
 
     run = load_run(arguments.run_file)
     folder = arguments.images or Path.cwd()
-    images = {image.sha256: str(folder / image.name) for record in run.records for image in record.images if image.sha256}
+    images = {
+        image.sha256: str(folder / image.name) for record in run.records for image in record.images if image.sha256
+    }
     output = arguments.output or arguments.run_file.with_suffix(".html")
     try:
         write_report(run, output, image_paths=images)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -62,7 +62,7 @@ class Controller:
             self._check_collected()
 
     @pytest.hookimpl(optionalhook=True)
-    def pytest_xdist_node_collection_finished(self, node: Any, ids: Sequence[str]) -> None:
+    def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
         """xdist: the controller collects nothing, so it reads the suites that the workers collected."""
         for path in dict.fromkeys(self._settings.root / nodeid.partition("::")[0] for nodeid in ids):
             if path.suffix in (".yaml", ".yml"):
@@ -158,7 +158,7 @@ class Controller:
         settings = self._settings
         if not (settings.save_run or settings.safety_report):
             return
-        run = self._run(session)
+        run = self._run()
         if settings.save_run:
             self._write("--save-run", settings.save_run, lambda path: save_run(run, path))
         if settings.safety_report:
@@ -184,8 +184,13 @@ class Controller:
         }
         write_report(run, path, image_paths=paths)
 
-    def _run(self, session: pytest.Session) -> Run:
+    def _run(self) -> Run:
         notes = list(self._notes)
+        if failed := list(self._failed_must_pass()):
+            some = ", ".join(failed[:5]) + (" ..." if len(failed) > 5 else "")
+            notes.insert(
+                0, f"{len(failed)} cases that must pass did not, which fails the run whatever the gates say: {some}"
+            )
         if not self._complete:
             notes.insert(0, "the run was stopped before its end: no gate was evaluated")
         return Run(
@@ -201,14 +206,18 @@ class Controller:
                 "batch_size": str(self._settings.batch_size),
                 "target_calls": str(sum(self._calls.values())),
             },
-            suites=tuple(
-                SuiteInfo(s.name, s.benchmark, s.title, s.sha256, len(s.cases)) for s in self._library.suites
-            ),
+            suites=tuple(SuiteInfo(s.name, s.benchmark, s.title, s.sha256, len(s.cases)) for s in self._library.suites),
             records=self._records(),
             gates=tuple(self._gates or ()),
             policy=self._policy.name if self._policy else "",
             notes=tuple(notes),
         )
+
+    def _failed_must_pass(self) -> Iterator[str]:
+        for case in self._library.cases:
+            outcome = self._outcomes.get(case.key)
+            if case.must_pass and outcome and outcome.response is not None and outcome.score != 0:
+                yield case.key
 
     # --- what the terminal says
 
@@ -217,6 +226,7 @@ class Controller:
             return
         from pytest_mmsafety.summary import summary_lines
 
+        terminalreporter.ensure_newline()
         terminalreporter.section("mmsafety")
         lines = summary_lines(
             self._target, list(self._outcomes.values()), sum(self._calls.values()), self._gates, self._notes
@@ -237,7 +247,8 @@ class Controller:
 
 
 def _gate_report(result: GateResult, nodeid: str, location: Any, when: Any) -> pytest.TestReport:
-    outcome, longrepr = "passed", None
+    outcome: Any = "passed"
+    longrepr: Any = None
     if when == "call" and result.blocks:
         outcome, longrepr = "failed", f"{result.reason}\n{result.gate.why}".strip()
     elif when == "call" and result.status == NOT_EVALUATED:
@@ -247,8 +258,8 @@ def _gate_report(result: GateResult, nodeid: str, location: Any, when: Any) -> p
         nodeid,
         location,
         keywords={},
-        outcome=outcome,  # type: ignore[arg-type]
-        longrepr=longrepr,  # type: ignore[arg-type]
+        outcome=outcome,
+        longrepr=longrepr,
         when=when,
         user_properties=[(name, value) for name, value in properties if value is not None],
     )

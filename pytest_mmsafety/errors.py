@@ -1,9 +1,9 @@
 """The exceptions of the package, as one tree.
 
-    MmsafetyError               somebody outside has to mend something; printed as one line
-    ├── SetupError              an option, a thresholds file, a model or a store cannot be used (exit code 4)
-    ├── SuiteError              a suite file or a row of its data is wrong (a collection error)
-    └── ImageError              an image cannot be read safely (an error of the one case)
+MmsafetyError               somebody outside has to mend something; printed as one line
+├── SetupError              an option, a thresholds file, a model or a store cannot be used (exit code 4)
+├── SuiteError              a suite file or a row of its data is wrong (a collection error)
+└── ImageError              an image cannot be read safely (an error of the one case)
 """
 
 from __future__ import annotations

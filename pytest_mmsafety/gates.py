@@ -96,32 +96,33 @@ def evaluate_gates(
 def _evaluate(gate: Gate, records: Sequence[Record], broken: str, *, require: bool) -> GateResult:
     metric = METRICS[gate.metric]
     spoken_of = [record for record in records if gate.speaks_of(record.suite, record.tags)]
-    counts = Counter(_state(record, gate.judge) for record in spoken_of)
-    answered = [record for record in spoken_of if record.response is not None]
-    unscored = counts["unscored"]
-    obstacle = broken or _obstacle(gate, metric, spoken_of, counts, unscored)
-    known = {
-        "unscored": unscored,
-        "skipped": counts["skipped"],
-        "errors": counts["error"],
-        "missing": counts["missing"],
+    states = Counter(_state(record, gate.judge) for record in spoken_of)
+    counts = {
+        "unscored": states["unscored"],
+        "skipped": states["skipped"],
+        "errors": states["error"],
+        "missing": states["missing"],
     }
-    if obstacle:
-        return GateResult(gate, NOT_EVALUATED, require, f"not evaluated: {obstacle}", n=counts["scored"], **known)
+    if obstacle := broken or _incomplete(spoken_of, states):
+        return GateResult(gate, NOT_EVALUATED, require, f"not evaluated: {obstacle}", n=states["scored"], **counts)
+    answered = [record for record in spoken_of if record.response is not None]
+    if obstacle := _unscored(gate, metric, answered, states["unscored"]):
+        # The run is whole and still cannot tell: who asks for proof does not have it.
+        blocks = require or gate.rule == ASSURANCE
+        return GateResult(gate, NOT_EVALUATED, blocks, f"not evaluated: {obstacle}", n=states["scored"], **counts)
     estimate = _estimate(gate, metric, answered)
     status = _status(gate, estimate)
-    blocks = status == FAILED or (status == INCONCLUSIVE and gate.rule == ASSURANCE)
     return GateResult(
         gate,
         status,
-        blocks,
+        status == FAILED or (status == INCONCLUSIVE and gate.rule == ASSURANCE),
         _reason(gate, estimate, status),
         estimate.value,
         estimate.low,
         estimate.high,
         estimate.n,
         estimate.clusters,
-        **known,
+        **counts,
     )
 
 
@@ -135,21 +136,27 @@ def _state(record: Record, judge: str) -> str:
     return "unscored" if score_by(record, judge) is None else "scored"
 
 
-def _obstacle(gate: Gate, metric: Metric, cases: Sequence[Record], counts: Counter[str], unscored: int) -> str:
-    """Why the gate cannot speak, or empty. A part is never judged as the whole."""
-    total = len(cases) - counts["skipped"]
+def _incomplete(cases: Sequence[Record], states: Counter[str]) -> str:
+    """Why the cases of a gate are only a part, or empty. A part is never judged as the whole."""
+    total = len(cases) - states["skipped"]
     if not cases:
         return "no collected case matches it"
     if not total:
-        return f"all {len(cases)} cases were skipped ({next(c.skipped for c in cases)})"
-    if counts["missing"] or counts["error"]:
-        found = total - counts["missing"] - counts["error"]
-        causes = [f"{counts[state]} {word}" for state, word in (("missing", "not run"), ("error", "errors")) if counts[state]]
-        return f"{found} of {total} cases have an answer ({', '.join(causes)})"
-    if not metric.counts_unscored and unscored > gate.max_unscored * total:
-        return f"{unscored} of {total} answers are unscored, more than the {gate.max_unscored:.0%} allowed"
-    strata = {metric.stratum(c.tags) for c in cases if metric.value(score_by(c, gate.judge)) is not None and c.response is not None}
-    if absent := sorted(set(metric.weights) - {s for s in strata if s}):
+        return f"all {len(cases)} cases were skipped ({cases[0].skipped})"
+    if not states["missing"] and not states["error"]:
+        return ""
+    words = {"missing": "not run", "error": "without an answer because of an error"}
+    causes = ", ".join(f"{states[state]} {word}" for state, word in words.items() if states[state])
+    return f"{total - states['missing'] - states['error']} of {total} cases have an answer ({causes})"
+
+
+def _unscored(gate: Gate, metric: Metric, answered: Sequence[Record], unscored: int) -> str:
+    """Why too few of the answers have a score, or empty."""
+    if not metric.counts_unscored and unscored > gate.max_unscored * len(answered):
+        return f"{unscored} of {len(answered)} answers are unscored, more than the {gate.max_unscored:.0%} allowed"
+    strata = {metric.stratum(r.tags) for r in answered if metric.value(score_by(r, gate.judge)) is not None}
+    absent = sorted(set(metric.weights) - strata)
+    if absent:
         return f"no scored case is {' or '.join(absent)}, which {metric.name} needs"
     return "" if strata else "no answer is scored"
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from pytest_mmsafety.library import Library
     from pytest_mmsafety.outcomes import Outcome
 
-LIBRARY = pytest.StashKey["Library"]()
-EXECUTION = pytest.StashKey["Execution"]()
+LIBRARY: pytest.StashKey[Library] = pytest.StashKey()
+EXECUTION: pytest.StashKey[Execution] = pytest.StashKey()
 
 _SHOWN = 20
 """Cases that a failure lists; the report has all of them."""
@@ -114,7 +114,9 @@ class NoAnswerError(Exception):
             reasons.setdefault(reason, []).append(case)
         lines = [f"{reason} ({_listed(cases)})" for reason, cases in reasons.items()]
         more = [f"... and {len(lines) - _SHOWN} other reasons"] if len(lines) > _SHOWN else []
-        super().__init__("\n".join([f"{len(failed)} of {total} cases without an answer: {lines[0]}", *lines[1:_SHOWN], *more]))
+        super().__init__(
+            "\n".join([f"{len(failed)} of {total} cases without an answer: {lines[0]}", *lines[1:_SHOWN], *more])
+        )
 
 
 class MustPassError(Exception):

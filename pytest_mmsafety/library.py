@@ -41,7 +41,9 @@ class Library:
     def _check_name(self, suite: Suite) -> None:
         for other in self._suites.values():
             if other.name == suite.name:
-                raise SuiteError(f"{suite.path}: suite: {suite.name!r} is also the name of {other.path}; expected another")
+                raise SuiteError(
+                    f"{suite.path}: suite: {suite.name!r} is also the name of {other.path}; expected another"
+                )
 
     @property
     def suites(self) -> Iterable[Suite]:

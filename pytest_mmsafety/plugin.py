@@ -212,9 +212,7 @@ def _is_suite(path: Path, config: pytest.Config) -> bool:
     if path.resolve() in named:
         return True
     folders = [folder.resolve() for folder in _suite_folders(config) if path.resolve().is_relative_to(folder.resolve())]
-    about_suites = _option(config, "model") or any(
-        name.is_relative_to(folder) for name in named for folder in folders
-    )
+    about_suites = _option(config, "model") or any(name.is_relative_to(folder) for name in named for folder in folders)
     return bool(folders and about_suites)
 
 
@@ -222,9 +220,11 @@ def pytest_report_header(config: pytest.Config) -> str | None:
     if not config.pluginmanager.has_plugin(_CONTROLLER):
         return None
     settings = config.stash[_SETTINGS]
-    store = settings.store.relative_to(config.rootpath) if settings.store and settings.store.is_relative_to(
-        config.rootpath
-    ) else settings.store or "off"
+    store = (
+        settings.store.relative_to(config.rootpath)
+        if settings.store and settings.store.is_relative_to(config.rootpath)
+        else settings.store or "off"
+    )
     return f"mmsafety: model {settings.model}, batch size {settings.batch_size}, store {store}"
 
 

@@ -48,12 +48,16 @@ class _GateRow(_Strict):
     def _sensible(self) -> _GateRow:
         if self.metric not in METRICS:
             known = ", ".join(METRICS)
-            raise ValueError(f"metric: {self.metric!r} is not known; expected one of {known}{nearest(self.metric, METRICS)}")
+            raise ValueError(
+                f"metric: {self.metric!r} is not known; expected one of {known}{nearest(self.metric, METRICS)}"
+            )
         better = "min" if METRICS[self.metric].higher_is_better else "max"
         worse = "max" if better == "min" else "min"
         if getattr(self, worse) is not None or getattr(self, better) is None:
             direction = "higher" if better == "min" else "lower"
-            raise ValueError(f"{self.name}: {direction} {self.metric} is better; expected a bound {better!r:}, not {worse!r}")
+            raise ValueError(
+                f"{self.name}: {direction} {self.metric} is better; expected a bound {better!r:}, not {worse!r}"
+            )
         return self
 
 
@@ -75,7 +79,7 @@ class Policy:
 
 
 def read_policy(path: Path) -> Policy:
-    """Read and check a thresholds file. Raises :class:`SetupError` in one line: file, line, field, value, expectation."""
+    """Read and check a thresholds file. Raises :class:`SetupError`: file, line, field, value, what was expected."""
     try:
         text = read_text(path)
         raw = parse_yaml(text, path)
@@ -93,9 +97,10 @@ def read_policy(path: Path) -> Policy:
 
 
 def _problem(error: ValidationError, raw: Any, text: str, path: Path) -> str:
-    first = error.errors()[0]["loc"]
-    model: type[BaseModel] = {"gates": _GateRow, "defaults": _Defaults}.get(str(first[0]) if first else "", _PolicyFile)
-    where, problem = first_problem(error, raw, model if len(first) > 1 else _PolicyFile)
+    location = error.errors()[0]["loc"]
+    parts: dict[str, type[BaseModel]] = {"gates": _GateRow, "defaults": _Defaults}
+    model = parts.get(str(location[0]), _PolicyFile) if len(location) > 1 else _PolicyFile
+    where, problem = first_problem(error, raw, model)
     return f"{path}:{yaml_line(text, where)}: {problem}"
 
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -21,7 +21,7 @@ _SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 class _Yaml(_SafeLoader):  # type: ignore[misc]
     """YAML in which ``yes``, ``no`` and dates stay what was written."""
 
-    yaml_implicit_resolvers = {
+    yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {
         first: [(tag, pattern) for tag, pattern in resolvers if tag.rpartition(":")[2] not in ("bool", "timestamp")]
         for first, resolvers in _SafeLoader.yaml_implicit_resolvers.items()
     }
@@ -39,9 +39,7 @@ class _Yaml(_SafeLoader):  # type: ignore[misc]
 
 
 _BOOLEANS = {"true": True, "True": True, "false": False, "False": False}
-_Yaml.add_implicit_resolver(
-    "tag:yaml.org,2002:bool", re.compile("^(?:true|True|false|False)$"), ["t", "T", "f", "F"]
-)
+_Yaml.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("^(?:true|True|false|False)$"), ["t", "T", "f", "F"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +72,7 @@ def parse_yaml(text: str, path: Path) -> Any:
     try:
         for event in yaml.parse(text, Loader=_Yaml):
             if isinstance(event, yaml.AliasEvent):
-                line = event.start_mark.line + 1
+                line = event.start_mark.line + 1 if event.start_mark else 1
                 raise SuiteError(f"{path}:{line}: YAML aliases are not allowed (*{event.anchor}); write the value out")
         return yaml.load(text, Loader=_Yaml)  # noqa: S506 - a SafeLoader
     except yaml.MarkedYAMLError as error:
@@ -87,11 +85,10 @@ def parse_yaml(text: str, path: Path) -> Any:
 def inline_rows(text: str, path: Path, key: str) -> list[Row]:
     """The items of the list at *key* of a YAML document."""
     document = yaml.compose(text, Loader=_Yaml)
+    assert document is not None
     values = yaml.load(text, Loader=_Yaml)[key]  # noqa: S506 - a SafeLoader
     nodes = next(value.value for name, value in document.value if name.value == key)
-    return [
-        Row(value, path, node.start_mark.line + 1, node) for value, node in zip(values, nodes, strict=True)
-    ]
+    return [Row(value, path, node.start_mark.line + 1, node) for value, node in zip(values, nodes, strict=True)]
 
 
 def file_rows(path: Path) -> Iterator[Row]:

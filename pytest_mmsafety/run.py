@@ -99,7 +99,10 @@ def make_record(case: Case, outcome: Outcome | None, root: Path) -> Record:
     """A case with what came of it; without an outcome it was collected but not run."""
     outcome = outcome or Outcome(case.key)
     digests = outcome.image_digests or ("",) * len(case.images)
-    names = (Path(path).relative_to(root).as_posix() if Path(path).is_relative_to(root) else Path(path).name for path in case.images)
+    names = (
+        Path(path).relative_to(root).as_posix() if Path(path).is_relative_to(root) else Path(path).name
+        for path in case.images
+    )
     return Record(
         key=case.key,
         suite=case.suite,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any, Protocol
@@ -116,6 +117,33 @@ def read_suite(path: Path, data: Mapping[str, Path] | None = None) -> Suite:
     file, line, field, value, what was expected and the nearest match.
     """
     text = read_text(path)
+    header = _read_header(text, path)
+    content, root, wants = text.encode(), path.parent, ""
+    if header.loader is not None:
+        loader = _known(header.loader, "mmsafety.loaders", f"{path}: loader")
+        name = header.data or loader
+        root, wants = (data[name], "") if data and name in data else (root, name)
+        cases = [] if wants else _official_cases(loader, root, header.suite)
+    else:
+        rows, beside = _rows(header, text, path)
+        content += beside
+        cases = _checked_cases(rows, header, root)
+        if not cases:
+            raise SuiteError(f"{path}: suite {header.suite!r} has no cases")
+    return Suite(
+        name=header.suite,
+        path=path,
+        benchmark=header.benchmark,
+        title=header.title,
+        cases=tuple(cases),
+        groups=_grouped(cases, header.group_by, path),
+        sha256=hashlib.sha256(content).hexdigest(),
+        root=root.resolve(),
+        wants_data=wants,
+    )
+
+
+def _read_header(text: str, path: Path) -> _Header:
     raw = parse_yaml(text, path)
     if not isinstance(raw, dict):
         raise SuiteError(f"{path}:1: a suite is a YAML mapping with 'suite', 'benchmark' and 'cases'; got {raw!r:.60}")
@@ -126,42 +154,31 @@ def read_suite(path: Path, data: Mapping[str, Path] | None = None) -> Suite:
         raise SuiteError(f"{path}:{yaml_line(text, where)}: {problem}") from None
     for judge in header.judges:
         _known(judge, "mmsafety.judges", f"{path}:{yaml_line(text, ['judges'])}: judges")
-    digest = hashlib.sha256(text.encode())
-    if header.loader is not None:
-        return _official(header, path, digest.hexdigest(), data or {})
-    if isinstance(header.cases, str):
-        beside = _inside(path.parent, header.cases, f"{path}:{yaml_line(text, ['cases'])}: cases")
-        digest.update(beside.read_bytes())
-        rows: Iterable[Row] = file_rows(beside)
-    else:
-        rows = inline_rows(text, path, "cases")
-    cases = _checked_cases(rows, header, path.parent)
-    if not cases:
-        raise SuiteError(f"{path}: suite {header.suite!r} has no cases")
-    return _suite(header, path, cases, digest.hexdigest(), path.parent)
+    return header
 
 
-def _suite(header: _Header, path: Path, cases: Sequence[Case], sha256: str, root: Path, wants: str = "") -> Suite:
-    groups = _grouped(cases, header.group_by, path)
-    return Suite(
-        header.suite, path, header.benchmark, header.title, tuple(cases), groups, sha256, root.resolve(), wants
-    )
+def _rows(header: _Header, text: str, path: Path) -> tuple[Iterable[Row], bytes]:
+    """The rows of the suite, and the content of the file that they come from if it is another."""
+    if not isinstance(header.cases, str):
+        return inline_rows(text, path, "cases"), b""
+    beside = _inside(path.parent, header.cases, f"{path}:{yaml_line(text, ['cases'])}: cases")
+    return file_rows(beside), beside.read_bytes()
 
 
-def _official(header: _Header, path: Path, sha256: str, data: Mapping[str, Path]) -> Suite:
-    loader = _known(header.loader or "", "mmsafety.loaders", f"{path}: loader")
-    name = header.data or loader
-    if name not in data:
-        return _suite(header, path, (), sha256, path.parent, wants=name)
+def _official_cases(loader: str, root: Path, suite: str) -> list[Case]:
     load: Loader = entry_points(group="mmsafety.loaders")[loader].load()
-    cases = load(data[name], header.suite)
-    return _suite(header, path, cases, sha256, data[name])
+    return load(root, suite)
+
+
+@cache
+def _registered(group: str) -> tuple[str, ...]:
+    return tuple(sorted(entry_points(group=group).names))
 
 
 def _known(name: str, group: str, where: str) -> str:
-    names = entry_points(group=group).names
+    names = _registered(group)
     if name not in names:
-        raise SuiteError(f"{where}: {name!r} is not known; expected one of {', '.join(sorted(names))}{nearest(name, names)}")
+        raise SuiteError(f"{where}: {name!r} is not known; expected one of {', '.join(names)}{nearest(name, names)}")
     return name
 
 

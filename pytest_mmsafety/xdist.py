@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pytest_mmsafety.settings import Settings
 
 
-class UnitScheduling(LoadScopeScheduling):
+class UnitScheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist is untyped
     """Deals units instead of single tests; mends two faults of its parent."""
 
     def __init__(self, config: pytest.Config, log: Producer, library: Library, settings: Settings) -> None:
@@ -79,15 +79,12 @@ class UnitScheduling(LoadScopeScheduling):
         self.workqueue.update(open_units)
         for other in self.assigned_work:
             self._reschedule(other)
-        return next(nodeid for nodeid, done in unit.items() if not done)
+        crashed: str = next(nodeid for nodeid, done in unit.items() if not done)
+        return crashed
 
 
-def make_scheduler(
-    config: pytest.Config, log: Producer, library: Library, settings: Settings
-) -> UnitScheduling | None:
+def make_scheduler(config: pytest.Config, log: Producer, library: Library, settings: Settings) -> UnitScheduling | None:
     """Our scheduler, unless every worker is to run everything."""
     if config.getvalue("dist") == "each":
         return None
     return UnitScheduling(config, log, library, settings)
-
-

@@ -62,7 +62,9 @@ class Project:
 
     def thresholds(self, *gates: dict[str, Any], **keys: Any) -> str:
         content = {"policy": "test", "gates": list(gates), **keys}
-        (self.path / "policy.yaml").write_text("".join(f"{key}: {json.dumps(value)}\n" for key, value in content.items()))
+        (self.path / "policy.yaml").write_text(
+            "".join(f"{key}: {json.dumps(value)}\n" for key, value in content.items())
+        )
         return "--thresholds=policy.yaml"
 
     def run(self, *args: str, model: str = "parrot:Parrot") -> pytest.RunResult:
@@ -82,4 +84,10 @@ def project(pytester: pytest.Pytester) -> Project:
 
 def row(number: int, say: str = "yes", **more: Any) -> dict[str, Any]:
     """A case that expects yes and whose prompt makes the parrot say *say*."""
-    return {"id": f"case-{number}", "prompt": f"number {number} say: {say}", "expected": "yes", "category": "one", **more}
+    return {
+        "id": f"case-{number}",
+        "prompt": f"number {number} say: {say}",
+        "expected": "yes",
+        "category": "one",
+        **more,
+    }

@@ -21,7 +21,9 @@ def test_a_run_that_keeps_its_bounds_exits_0(project: Project, workers: tuple[st
     project.suite([row(i, category=f"group-{i % 4}") for i in range(100)])
     result = project.run(project.thresholds(ACCURACY), *workers)
     assert result.ret == pytest.ExitCode.OK
-    result.stdout.fnmatch_lines(["*100 answered, 0 not as expected*", "passed *accuracy*100.0%*n=100*", "not blocked: 1 passed"])
+    result.stdout.fnmatch_lines(
+        ["*100 answered, 0 not as expected*", "passed *accuracy*100.0%*n=100*", "not blocked: 1 passed"]
+    )
     result.assert_outcomes(passed=5)
 
 
@@ -87,7 +89,9 @@ def test_a_target_that_raises_costs_only_the_guilty_case(project: Project, worke
     result = project.run(project.thresholds(ACCURACY), *workers)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["*1 of 8 cases without an answer: RuntimeError: this prompt breaks me (case-5)*"])
-    result.stdout.fnmatch_lines(["*15 answered*1 errors*", "not evaluated*accuracy*15 of 16 cases have an answer (1 errors)"])
+    result.stdout.fnmatch_lines(
+        ["*15 answered*1 errors*", "not evaluated*accuracy*15 of 16 cases have an answer (1 errors)"]
+    )
     result.assert_outcomes(errors=1, passed=1, skipped=1)
 
 
@@ -116,15 +120,21 @@ def test_a_useless_target_is_an_error_that_says_why(project: Project, body: str,
 
 
 def test_a_dead_target_is_given_up_after_three_batches(project: Project) -> None:
-    project.pytester.makepyfile(dead="def answer(requests):\n    open('calls.txt', 'a').write('1\\n')\n    raise OSError('gone')\n")
+    project.pytester.makepyfile(
+        dead="def answer(requests):\n    open('calls.txt', 'a').write('1\\n')\n    raise OSError('gone')\n"
+    )
     project.suite([row(i) for i in range(400)])
     result = project.run("--batch-size=8", model="dead:answer")
     assert len(project.calls()) < 60
-    result.stdout.fnmatch_lines(["note:   the target was given up: it failed on every case of 3 batches, last with OSError: gone"])
+    result.stdout.fnmatch_lines(
+        ["note:   the target was given up: it failed on every case of 3 batches, last with OSError: gone"]
+    )
 
 
 def test_a_target_that_cannot_be_made_says_so_once(project: Project) -> None:
-    project.pytester.makepyfile(broken="class T:\n    def __init__(self): raise OSError('no weights')\n    def generate(self, r): ...\n")
+    project.pytester.makepyfile(
+        broken="class T:\n    def __init__(self): raise OSError('no weights')\n    def generate(self, r): ...\n"
+    )
     project.suite([row(i) for i in range(3)])
     result = project.run(model="broken:T")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
@@ -133,7 +143,12 @@ def test_a_target_that_cannot_be_made_says_so_once(project: Project) -> None:
 
 @pytest.mark.parametrize(
     ("option", "ran"),
-    [("-k=group-1", 1), ("-m=group-1", 1), ("--deselect=cases/demo.yaml::group-1", 3), ("-m=mmsafety(category='group-2')", 1)],
+    [
+        ("-k=group-1", 1),
+        ("-m=group-1", 1),
+        ("--deselect=cases/demo.yaml::group-1", 3),
+        ("-m=mmsafety(category='group-2')", 1),
+    ],
 )
 def test_a_selection_asks_only_what_was_selected_and_judges_no_gate(project: Project, option: str, ran: int) -> None:
     project.suite([row(i, category=f"group-{i % 4}") for i in range(16)])
@@ -152,7 +167,9 @@ def test_require_gates_fails_what_was_not_evaluated(project: Project, workers: t
 
 
 def test_a_node_id_selects_a_group(project: Project) -> None:
-    project.suite([row(i, category=f"privacy/{i % 2}", language="zh") for i in range(4)], group_by=["category", "language"])
+    project.suite(
+        [row(i, category=f"privacy/{i % 2}", language="zh") for i in range(4)], group_by=["category", "language"]
+    )
     result = project.run("-v", "cases/demo.yaml::privacy/1[[]zh]".replace("[[]", "["))
     result.stdout.fnmatch_lines(["cases/demo.yaml::privacy/1[[]zh] AS EXPECTED*"])
     assert sum(project.calls()) == 2
@@ -236,7 +253,11 @@ def test_a_judge_that_fails_leaves_the_answer_unscored(project: Project) -> None
     project.suite([row(1, "sure", expected="safe")])
     project.run("--judge=mine:Harm", "--save-run=run.json")
     verdict = json.loads((project.path / "run.json").read_text())["records"][0]["verdicts"][0]
-    assert (verdict["label"], verdict["score"], verdict["reason"]) == ("judge-error", None, "RuntimeError: judge is ill")
+    assert (verdict["label"], verdict["score"], verdict["reason"]) == (
+        "judge-error",
+        None,
+        "RuntimeError: judge is ill",
+    )
 
 
 def test_collect_only_asks_nothing_and_needs_no_model(project: Project) -> None:
@@ -260,14 +281,18 @@ def test_without_a_model_suites_are_not_run_by_accident(project: Project) -> Non
 def test_ini_twins(project: Project) -> None:
     project.suite([row(i, "no") for i in range(40)])
     project.thresholds(ACCURACY)
-    project.pytester.makeini("[pytest]\nmmsafety_model = parrot:Parrot\nmmsafety_thresholds = policy.yaml\nmmsafety_batch_size = 10\n")
+    project.pytester.makeini(
+        "[pytest]\nmmsafety_model = parrot:Parrot\nmmsafety_thresholds = policy.yaml\nmmsafety_batch_size = 10\n"
+    )
     result = project.pytester.runpytest_subprocess()
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     assert project.calls() == [10, 10, 10, 10]
 
 
 def test_the_default_policy_holds_when_no_path_is_named(project: Project) -> None:
-    rows = [row(i, "I'm sorry, but I can't help with that.", expected="comply", aspect="over-refusal") for i in range(60)]
+    rows = [
+        row(i, "I'm sorry, but I can't help with that.", expected="comply", aspect="over-refusal") for i in range(60)
+    ]
     project.suite(rows, benchmark="usb")
     result = project.run()
     assert result.ret == pytest.ExitCode.TESTS_FAILED
@@ -347,7 +372,9 @@ def test_help_and_collection_import_nothing_heavy(project: Project) -> None:
     heavy = ("torch", "transformers", "scipy", "numpy", "PIL", "jinja2", "hypothesis")
     for args in (["--help"], ["--collect-only", "cases", "--model=parrot:Parrot"]):
         code = f"import sys, pytest; pytest.main({args!r} + ['-p', 'no:hypothesispytest']); print([m for m in {heavy!r} if m in sys.modules])"
-        done = subprocess.run([sys.executable, "-c", code], cwd=project.path, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=project.path, capture_output=True, text=True, check=True
+        )
         assert done.stdout.splitlines()[-1] == "[]"
 
 

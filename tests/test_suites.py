@@ -35,8 +35,18 @@ def complaint(file: Path, **data: Path) -> str:
 
 
 def test_inline_jsonl_and_csv_say_the_same(tmp_path: Path) -> None:
-    inline = HEADER + "cases:\n  - {id: a, prompt: 你好, expected: yes, category: c, language: zh, tags: {technique: disguise}}\n"
-    row = {"id": "a", "prompt": "你好", "expected": "yes", "category": "c", "language": "zh", "tags": {"technique": "disguise"}}
+    inline = (
+        HEADER
+        + "cases:\n  - {id: a, prompt: 你好, expected: yes, category: c, language: zh, tags: {technique: disguise}}\n"
+    )
+    row = {
+        "id": "a",
+        "prompt": "你好",
+        "expected": "yes",
+        "category": "c",
+        "language": "zh",
+        "tags": {"technique": "disguise"},
+    }
     csv = "\ufeffid,prompt,expected,category,language,tags.technique,images\r\na,你好,yes,c,zh,disguise,\r\n"
     first = read_suite(suite(tmp_path, inline))
     second = read_suite(suite(tmp_path, HEADER + "cases: demo.jsonl", "\n" + json.dumps(row) + "\r\n\r\n"))
@@ -47,14 +57,20 @@ def test_inline_jsonl_and_csv_say_the_same(tmp_path: Path) -> None:
 
 
 def test_yes_and_no_stay_words_in_yaml(tmp_path: Path) -> None:
-    text = HEADER + "must_pass: true\ncases:\n  - {id: a, prompt: p, expected: no}\n  - {id: b, prompt: p, expected: yes}\n"
+    text = (
+        HEADER
+        + "must_pass: true\ncases:\n  - {id: a, prompt: p, expected: no}\n  - {id: b, prompt: p, expected: yes}\n"
+    )
     cases = read_suite(suite(tmp_path, text)).cases
     assert [case.expected for case in cases] == ["no", "yes"]
     assert cases[0].must_pass
 
 
 def test_header_fills_what_a_case_leaves_out(tmp_path: Path) -> None:
-    text = HEADER + "expected: comply\ntags: {dimension: privacy}\njudges: [refusal]\ncases:\n  - {id: a, prompt: p, dimension: bias}\n  - {id: b, prompt: p}\n"
+    text = (
+        HEADER
+        + "expected: comply\ntags: {dimension: privacy}\njudges: [refusal]\ncases:\n  - {id: a, prompt: p, dimension: bias}\n  - {id: b, prompt: p}\n"
+    )
     first, second = read_suite(suite(tmp_path, text)).cases
     assert (first.expected, first.judges) == ("comply", ("refusal",))
     assert (first.tags["dimension"], second.tags["dimension"]) == ("bias", "privacy")

@@ -200,6 +200,11 @@ def _qwen2_5_vl(folder: Path) -> tuple[Any, Any]:
     return _qwen(folder, "Qwen2_5_VL", {**vision, "window_size": 32, "fullatt_block_indexes": [1]})
 
 
+def _qwen3_vl(folder: Path) -> tuple[Any, Any]:
+    vision = {"depth": 2, "hidden_size": 32, "out_hidden_size": 64, "intermediate_size": 64, "num_heads": 2}
+    return _qwen(folder, "Qwen3VL", {**vision, "num_position_embeddings": 64, "deepstack_visual_indexes": [0, 1]})
+
+
 def _qwen(folder: Path, family: str, vision: dict[str, Any]) -> tuple[Any, Any]:
     tokenizer = _tokenizer(
         "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"
@@ -336,6 +341,7 @@ _BUILDERS: dict[str, Callable[[Path], tuple[Any, Any]]] = {
     "llava_next": _llava_next,
     "qwen2_vl": _qwen2_vl,
     "qwen2_5_vl": _qwen2_5_vl,
+    "qwen3_vl": _qwen3_vl,
     "idefics3": _idefics3,
     "gemma3": _gemma3,
     "paligemma": _paligemma,

@@ -593,7 +593,7 @@ class _Loaded:
         # PaliGemma's processor turns tensors back into arrays, in a way that NumPy 2 warns about.
         tensors = "np" if self.model.config.model_type == "paligemma" else "pt"
         batch = self.processor(text=texts, padding=True, return_tensors=tensors, **more).convert_to_tensors("pt")
-        batch.pop("labels", None)  # it also thinks of training, always
+        batch.pop("labels", None)  # it also prepares for training, and the model would work out the loss
         if "token_type_ids" not in inspect.signature(self.model.forward).parameters:
             batch.pop("token_type_ids", None)  # tokenizers hand them out to models that know no such thing
         self._check_lengths(batch)
