@@ -136,10 +136,11 @@ def test_answers_depend_on_the_image_and_on_the_prompt(kind: str, checkpoint: Ca
     target = target_of(checkpoint(kind))
     requests = [request for request in eight_requests(kind) if request.images]
     others = [request for request in eight_requests(kind, seed=100) if request.images]
-    answers = target.generate(requests)
-    assert all(a != b for a, b in zip(answers, target.generate(others), strict=True))
     reworded = [Request("How many people are there?", request.images) for request in requests]
-    assert all(a != b for a, b in zip(answers, target.generate(reworded), strict=True))
+    answers = target.generate(requests)
+    for changed in (others, reworded):
+        differ = sum(a != b for a, b in zip(answers, target.generate(changed), strict=True))
+        assert differ >= len(requests) - 1  # chance may give two the same short answer
 
 
 @pytest.mark.parametrize(
