@@ -15,6 +15,7 @@ import json
 import logging
 import os
 import re
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -38,7 +39,7 @@ OCR_LIMIT = 600
 AT_ONCE = 32
 TOKENS_AT_ONCE = 8192
 """Requests, and tokens of prompt, generated together however many are asked for: bounds memory to about 3 GB."""
-PACKAGES = ("rapidocr", "onnxruntime", "tokenizers", "torch", "transformers")
+PACKAGES = ("torch", "transformers", "tokenizers", "onnxruntime", "rapidocr")
 
 LONGEST, SHORTEST = 960, 320
 """Pixels: larger pictures are shrunk before reading, thumbnails enlarged. Costs a quarter of RapidOCR's own bounds."""
@@ -131,6 +132,7 @@ class EmbeddedTarget:
         """One answer a request. Raises :class:`SetupError` if a package or the weights are missing."""
         if not requests:
             return []
+        _import_packages()
         with _silence():
             self._load()
             keys = self._look_at(requests)
@@ -148,8 +150,6 @@ class EmbeddedTarget:
 
     def _load(self) -> None:
         if self._speaker is None:
-            for package in PACKAGES:
-                _import(package)
             folder = embedded_weights.installed()
             if folder is None:
                 raise SetupError("--model=embedded: weights are not installed; run: mmsafety install embedded")
@@ -186,11 +186,25 @@ def _parse(args: Mapping[str, str]) -> int:
     return int(value)
 
 
-def _import(package: str) -> None:
+def _import_packages() -> None:
+    """Import what is slow to import, and let torch's threads sleep while they wait for each other.
+
+    By default they spin, and as soon as another process wants one of the cores, generation takes ten times
+    as long. The OpenMP library of torch looks at the variable only when it is loaded.
+    """
+    ours = "torch" not in sys.modules and "OMP_WAIT_POLICY" not in os.environ
+    if ours:
+        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
     try:
-        importlib.import_module(package)
+        for package in PACKAGES:
+            importlib.import_module(package)
+        # RapidOCR sets the level of its logger here: before _silence changes it.
+        importlib.import_module("rapidocr.utils.log")
     except ImportError as error:
         raise embedded_weights.missing(error) from error
+    finally:
+        if ours:
+            del os.environ["OMP_WAIT_POLICY"]
 
 
 def _pixel_digest(image: Image) -> str:
@@ -200,9 +214,6 @@ def _pixel_digest(image: Image) -> str:
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
     """No advice and no progress bars from the libraries; their settings are put back afterwards."""
-    # Imported first: RapidOCR sets the level of its logger when it is imported.
-    for package in ("rapidocr.utils.log", "transformers"):
-        _import(package)
     from transformers.utils import logging as advice
 
     ocr = logging.getLogger("RapidOCR")

@@ -19,8 +19,9 @@ import pytest
 from PIL import Image
 
 from pytest_mmsafety.errors import MmsafetyError, SetupError
-from pytest_mmsafety.targets import Releasable, Request, Target, transformers
-from pytest_mmsafety.targets.transformers import NEEDS_IMAGE, ONE_IMAGE, TransformersTarget
+from pytest_mmsafety.targets import Releasable, Request, Target, checkpoint_files
+from pytest_mmsafety.targets.checkpoint_model import NEEDS_IMAGE, ONE_IMAGE
+from pytest_mmsafety.targets.transformers import TransformersTarget
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -481,7 +482,7 @@ class Reads:
 def remembered(llava: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Reads, Path]:
     """An old checkpoint whose weights alone are large enough to be remembered, and where that is written."""
     weights = llava / "model.safetensors"
-    monkeypatch.setattr(transformers, "REMEMBERED_SIZE", weights.stat().st_size)
+    monkeypatch.setattr(checkpoint_files, "REMEMBERED_SIZE", weights.stat().st_size)
     set_mtime(weights, 10**18)
     return llava, Reads(monkeypatch), Path(llava.parent / "cache" / "pytest-mmsafety" / "digests.json")
 
