@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from pytest_mmsafety.errors import MmsafetyError, SetupError
-from pytest_mmsafety.targets import Releasable, Request, Target, checkpoint_files
+from pytest_mmsafety.targets import Releasable, Request, Target, checkpoint_files, transformers
 from pytest_mmsafety.targets.checkpoint_model import NEEDS_IMAGE, ONE_IMAGE
 from pytest_mmsafety.targets.transformers import TransformersTarget
 
