@@ -1,6 +1,6 @@
 """The engine against a bare loop: the same cases, the same checkpoint, the same batches, paired in one process.
 
-    python benchmarks/engine.py [--cases 96] [--rounds 5] [--new-tokens 24]
+    python benchmarks/engine.py [--cases 64] [--rounds 5] [--new-tokens 16] [--threads 1]
 
 Both sides decode the images and call ``TransformersTarget.generate``; the engine plans, hashes, stores every
 answer in SQLite and judges it besides. The checkpoint is a LLaVA of about 60 million random parameters: on a
@@ -16,6 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import torch
 import transformers
 from PIL import Image
 
@@ -36,10 +37,12 @@ BATCH = 8
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", type=int, default=96)
+    parser.add_argument("--cases", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--new-tokens", type=int, default=24)
+    parser.add_argument("--new-tokens", type=int, default=16)
+    parser.add_argument("--threads", type=int, default=1, help="of torch; more than free cores make timings useless")
     arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         target = TransformersTarget(

@@ -104,9 +104,9 @@ class Seen:
 
 
 class EmbeddedTarget:
-    """The target behind ``--model=embedded``; *args* come from ``--model-arg`` style settings.
+    """The target behind ``--model=embedded``; *args* are those of ``--model-args``.
 
-    ``max_new_tokens`` (32) is the only argument. Answers are greedy, in float32 on the CPU. A prompt that
+    ``max_new_tokens`` (32) is the only one. Answers are greedy, in float32 on the CPU. A prompt that
     is too long for the context of 2048 tokens loses its middle: head and tail are kept, nothing is raised.
     """
 
