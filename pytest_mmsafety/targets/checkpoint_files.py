@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_mmsafety.errors import SetupError
+from pytest_mmsafety.targets.torch_import import import_torch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -129,7 +130,7 @@ class _DigestCache:
 def require(module: str) -> Any:
     """Import late: torch alone takes seconds, and `pytest --collect-only` needs none of it."""
     try:
-        return importlib.import_module(module)
+        return import_torch() if module == "torch" else importlib.import_module(module)
     except ImportError as error:
         raise SetupError(MISSING.format(error.name or module)) from error
 

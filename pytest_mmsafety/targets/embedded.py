@@ -13,46 +13,36 @@ import hashlib
 import importlib
 import json
 import logging
-import os
 import re
-import sys
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_mmsafety.errors import SetupError, nearest
 from pytest_mmsafety.targets import Request, embedded_weights
+from pytest_mmsafety.targets.embedded_sight import (
+    LONGEST,
+    OCR_LIMIT,
+    OCR_MODELS,
+    OCR_SETTINGS,
+    SHORTEST,
+    Reader,
+    Seen,
+    describe,
+)
+from pytest_mmsafety.targets.torch_import import import_torch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
-    import numpy as np
-    from numpy.typing import NDArray
     from PIL.Image import Image
 
 CONTEXT = 2048
 """Tokens of prompt and answer together. The model could take 8192, at 16 times the cost of attention."""
-OCR_LIMIT = 600
-"""Characters of a picture's text that the language model gets to read."""
 AT_ONCE = 32
 TOKENS_AT_ONCE = 8192
 """Requests, and tokens of prompt, generated together however many are asked for: bounds memory to about 3 GB."""
 PACKAGES = ("torch", "transformers", "tokenizers", "onnxruntime", "rapidocr")
-
-LONGEST, SHORTEST = 960, 320
-"""Pixels: larger pictures are shrunk before reading, thumbnails enlarged. Costs a quarter of RapidOCR's own bounds."""
-OCR_SETTINGS = {
-    "Det.limit_type": "max",
-    "Det.limit_side_len": LONGEST,
-    # Lines that stand on their head are for scanned pages.
-    "Global.use_cls": False,
-    "Global.log_level": "critical",
-    # Pictures are read side by side, each by one thread: half the CPU time of two threads for one picture.
-    "EngineConfig.onnxruntime.intra_op_num_threads": 1,
-}
-OCR_MODELS = {"Det.model_path": "PP-OCRv6_det_small.onnx", "Rec.model_path": "PP-OCRv6_rec_small.onnx"}
 
 WORDING = {
     "en": {
@@ -95,14 +85,6 @@ IN_CHINESE = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """All that the language model will ever know of a picture."""
-
-    tags: tuple[str, ...]
-    text: str
-
-
 class EmbeddedTarget:
     """The target behind ``--model=embedded``; *args* are those of ``--model-args``.
 
@@ -114,7 +96,7 @@ class EmbeddedTarget:
 
     def __init__(self, **args: str) -> None:
         self._max_new_tokens = _parse(args)
-        self._reader: _Reader | None = None
+        self._reader: Reader | None = None
         self._speaker: _Speaker | None = None
         self._seen: dict[str, Seen] = {}
 
@@ -166,7 +148,7 @@ class EmbeddedTarget:
             keys.append(list(digests))
             new |= {key: image for key, image in zip(digests, request.images, strict=True) if key not in self._seen}
         if new:
-            self._reader = self._reader or _Reader()
+            self._reader = self._reader or Reader()
             texts = self._reader.read(list(new.values()))
             for (key, image), text in zip(new.items(), texts, strict=True):
                 self._seen[key] = Seen(describe(image, text), text)
@@ -187,24 +169,14 @@ def _parse(args: Mapping[str, str]) -> int:
 
 
 def _import_packages() -> None:
-    """Import what is slow to import, and let torch's threads sleep while they wait for each other.
-
-    By default they spin, and as soon as another process wants one of the cores, generation takes ten times
-    as long. The OpenMP library of torch looks at the variable only when it is loaded.
-    """
-    ours = "torch" not in sys.modules and "OMP_WAIT_POLICY" not in os.environ
-    if ours:
-        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
     try:
+        import_torch()
         for package in PACKAGES:
             importlib.import_module(package)
         # RapidOCR sets the level of its logger here: before _silence changes it.
         importlib.import_module("rapidocr.utils.log")
     except ImportError as error:
         raise embedded_weights.missing(error) from error
-    finally:
-        if ours:
-            del os.environ["OMP_WAIT_POLICY"]
 
 
 def _pixel_digest(image: Image) -> str:
@@ -228,88 +200,6 @@ def _silence() -> Iterator[None]:
         advice.set_verbosity(before[1])
         if before[2]:
             advice.enable_progress_bar()  # type: ignore[no-untyped-call]
-
-
-# --- seeing
-
-
-class _Reader:
-    """Reads text in English and Chinese, by the PP-OCRv6 models that lie in RapidOCR's wheel."""
-
-    def __init__(self) -> None:
-        import rapidocr
-
-        folder = Path(rapidocr.__file__).parent / "models"
-        # With explicit paths RapidOCR has no reason to look for models on the network.
-        paths = {setting: folder / name for setting, name in OCR_MODELS.items()}
-        for path in paths.values():
-            if not path.is_file():
-                raise SetupError(
-                    f"--model=embedded: rapidocr {version('rapidocr')} has no {path.name}; "
-                    "run: pip install 'rapidocr>=3.10,<4'"
-                )
-        self._ocr = rapidocr.RapidOCR(params=OCR_SETTINGS | {key: str(path) for key, path in paths.items()})
-
-    def read(self, images: Sequence[Image]) -> list[str]:
-        """Every image's lines, from top to bottom, as one line; empty if there is none."""
-        with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-            return list(pool.map(self._read_one, images))
-
-    def _read_one(self, image: Image) -> str:
-        from rapidocr.utils.output import RapidOCROutput
-
-        found = self._ocr(_fit(image))
-        lines = found.txts if isinstance(found, RapidOCROutput) else None
-        return " ".join(" ".join(lines or ()).split())[:OCR_LIMIT]
-
-
-def _fit(image: Image) -> Image:
-    """Bring an image to a size that is cheap to read; very narrow ones get a white margin."""
-    from PIL import ImageOps
-
-    scale = min(LONGEST / max(image.size), max(1.0, SHORTEST / min(image.size)))
-    width, height = (max(1, round(side * scale)) for side in image.size)
-    sized = image if scale == 1.0 else image.resize((width, height))
-    margin = (max(0, 32 - width), max(0, 32 - height))
-    return ImageOps.expand(sized, (0, 0, *margin), "white") if any(margin) else sized
-
-
-def describe(image: Image, text: str) -> tuple[str, ...]:
-    """Say what can be said of an image without recognising anything in it.
-
-    Plain areas or detail, by the share of neighbouring pixels that are alike, which tells a poster from most
-    photographs, but not a photograph on a white ground; format; colours; amount of *text*.
-    """
-    import numpy as np
-    from PIL import Image as Images
-
-    width, height = image.size
-    small = image.convert("RGB").resize((min(width, 96), min(height, 96)), Images.Resampling.NEAREST)
-    pixels = np.asarray(small).astype(np.int16)
-    steps = [np.abs(np.diff(pixels, axis=axis)).max(axis=2).ravel() for axis in (0, 1)]
-    flat = float((np.concatenate([*steps, np.zeros(1)]) <= 3).mean())
-    kind = "a detailed scene" if flat < 0.5 else "shapes on a plain background" if flat < 1.0 else "one plain colour"
-    shape = "wide" if width > 1.2 * height else "tall" if height > 1.2 * width else "square"
-    amount = "no text" if not text else "a few words" if len(text) < 80 else "much text"
-    return (kind, shape, *_colours(np.asarray(small.convert("HSV"))), amount)
-
-
-def _colours(hsv: NDArray[np.uint8]) -> list[str]:
-    """Names of the colours that cover at least 15 % of the pixels, most of all first, at most three."""
-    import numpy as np
-
-    hue, saturation, value = (hsv[..., channel].ravel().astype(float) for channel in range(3))
-    degrees = hue * 360 / 256
-    ends = [15, 45, 70, 165, 190, 260, 300, 345]
-    names = np.array(["red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink", "red"])
-    named = names[np.digitize(degrees, ends)]
-    named = np.where((named == "orange") & (value < 150), "brown", named)
-    named = np.where((named == "red") & (value > 200) & (saturation < 140), "pink", named)
-    named = np.where(saturation < 40, np.where(value > 210, "white", "gray"), named)
-    named = np.where(value < 50, "black", named)
-    found, counts = np.unique(named, return_counts=True)
-    ranked = sorted(zip(counts.tolist(), found.tolist(), strict=True), reverse=True)
-    return [name for count, name in ranked[:3] if count >= 0.15 * len(named)]
 
 
 # --- speaking

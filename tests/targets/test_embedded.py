@@ -18,7 +18,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from pytest_mmsafety.errors import SetupError
 from pytest_mmsafety.targets import Request, Target, embedded_weights
-from pytest_mmsafety.targets.embedded import OCR_LIMIT, EmbeddedTarget, Seen, _fit, _Reader, describe, user_turn
+from pytest_mmsafety.targets.embedded import EmbeddedTarget, user_turn
+from pytest_mmsafety.targets.embedded_sight import OCR_LIMIT, Reader, Seen, describe, fit
 from pytest_mmsafety.targets.embedded_weights import Source, install, installed
 
 needs_weights = pytest.mark.skipif(
@@ -124,28 +125,28 @@ class TestTags:
     @pytest.mark.parametrize("size", [(1, 1), (5000, 1), (1, 5000), (31, 33)])
     def test_odd_sizes(self, size: tuple[int, int]) -> None:
         assert describe(Image.new("RGB", size, "blue"), "")[0] == "one plain colour"
-        assert min(_fit(Image.new("RGB", size)).size) >= 32
-        assert max(_fit(Image.new("RGB", size)).size) <= 960
+        assert min(fit(Image.new("RGB", size)).size) >= 32
+        assert max(fit(Image.new("RGB", size)).size) <= 960
 
 
 @pytest.fixture(scope="module")
-def reader() -> _Reader:
+def reader() -> Reader:
     pytest.importorskip("rapidocr")
     pytest.importorskip("onnxruntime")
-    return _Reader()
+    return Reader()
 
 
 class TestReading:
-    def test_english_and_chinese(self, reader: _Reader) -> None:
+    def test_english_and_chinese(self, reader: Reader) -> None:
         english, chinese = reader.read([poster("Never mix these two liquids"), poster("请勿混合漂白剂和氨水")])
         assert english.replace(" ", "") == "Nevermixthesetwoliquids"
         assert chinese == "请勿混合漂白剂和氨水"
 
-    def test_nothing_to_read(self, reader: _Reader) -> None:
+    def test_nothing_to_read(self, reader: Reader) -> None:
         blank = [Image.new("RGB", size, "white") for size in ((384, 288), (1, 1), (4000, 2))]
         assert reader.read(blank) == ["", "", ""]
 
-    def test_reads_no_more_than_the_limit(self, reader: _Reader) -> None:
+    def test_reads_no_more_than_the_limit(self, reader: Reader) -> None:
         assert len(reader.read([poster("\n".join(["much too much text on one poster"] * 12), size=16)])[0]) <= OCR_LIMIT
 
 
