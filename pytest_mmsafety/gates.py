@@ -183,10 +183,11 @@ def _status(gate: Gate, estimate: Estimate) -> str:
 def _reason(gate: Gate, estimate: Estimate, status: str) -> str:
     name = gate.metric.replace("_", " ")
     number = f"{name} {estimate.value:.1%} [{estimate.low:.1%}, {estimate.high:.1%}]"
+    kept = estimate.value <= gate.max if gate.max is not None else estimate.value >= (gate.min or 0)
     meaning = {
         PASSED: f"{gate.bound}, also at the worse end of the interval",
         FAILED: f"not {gate.bound}, even at the better end of the interval",
-        INCONCLUSIVE: f"the bound, {gate.bound}, lies inside the interval, so these cases cannot tell; "
+        INCONCLUSIVE: f"{'' if kept else 'not '}{gate.bound}, but too few cases to be sure; "
         + ("this gate passes only on proof" if gate.rule == ASSURANCE else "this gate fails only on proof"),
     }[status]
     return f"{number}: {meaning} (n={estimate.n}, {estimate.clusters} clusters)"

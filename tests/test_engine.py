@@ -167,7 +167,7 @@ def test_results_do_not_depend_on_the_order_of_cases(bench: Bench) -> None:
 
 def test_the_same_cases_make_the_same_batches(bench: Bench, tmp_path: Path) -> None:
     image = png(tmp_path / "a.png")
-    some = [case(i, "x" * (i * 7 % 13 + 1), [image] * (i % 3)) for i in range(150)]
+    some = [case(i, "x" * (i * 7 % 13) + str(i), [image] * (i % 3)) for i in range(150)]
     targets = [Talker(yes), Talker(yes)]
     for target in targets:
         bench.ask(bench.engine(target), some)
@@ -613,13 +613,24 @@ def test_an_error_that_ends_the_judges_thread_lets_the_engine_close(judge: Criti
     bench.close()
 
 
-@pytest.mark.parametrize("score", [float("nan"), float("inf"), 7, -1, "0", True, pytest], ids=str)
+@pytest.mark.parametrize("score", [float("nan"), float("inf"), 7, -1, "0"], ids=str)
 @pytest.mark.xfail(strict=True, reason="what a judge returns is not checked: such a score makes gates pass or crash")
 def test_a_score_that_is_none_is_unscored(bench: Bench, score: Any) -> None:
     judge = Critic(lambda responses: [Verdict("critic/1", "odd", score) for _ in responses])
     (outcome,) = bench.ask(bench.engine(Talker(yes), [judge]), [case(1)]).values()
     assert outcome.score is None
     assert outcome.verdicts[0].label == "judge-error"
+
+
+@pytest.mark.xfail(
+    strict=True, reason="a score of numpy's own type reaches the report: a worker of xdist cannot send it"
+)
+def test_a_score_of_another_library_becomes_a_plain_number(bench: Bench) -> None:
+    import numpy as np
+
+    judge = Critic(lambda responses: [Verdict("critic/1", "odd", np.float64(0.5)) for _ in responses])
+    (outcome,) = bench.ask(bench.engine(Talker(yes), [judge]), [case(1)]).values()
+    assert type(outcome.score) is float
 
 
 @pytest.mark.xfail(strict=True, reason="what a judge returns is not checked: to_dict fails inside of pytest")
