@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_mmsafety.errors import SetupError, SuiteError
-from pytest_mmsafety.gates import NOT_EVALUATED, GateResult, evaluate_gates, unmatched
+from pytest_mmsafety.gates import FAILED, NOT_EVALUATED, GateResult, evaluate_gates, unmatched
 from pytest_mmsafety.items import SuiteFile
 from pytest_mmsafety.outcomes import Outcome
 from pytest_mmsafety.run import Record, Run, SuiteInfo, make_record, save_run
@@ -249,10 +249,11 @@ class Controller:
 def _gate_report(result: GateResult, nodeid: str, location: Any, when: Any) -> pytest.TestReport:
     outcome: Any = "passed"
     longrepr: Any = None
+    reason = result.reason if result.status == FAILED else f"{result.status}: {result.reason}"
     if when == "call" and result.blocks:
-        outcome, longrepr = "failed", f"{result.reason}\n{result.gate.why}".strip()
+        outcome, longrepr = "failed", f"{reason}\n{result.gate.why}".strip()
     elif when == "call" and result.status == NOT_EVALUATED:
-        outcome, longrepr = "skipped", (location[0], 0, result.reason)
+        outcome, longrepr = "skipped", (location[0], 0, reason)
     properties = [("status", result.status), ("estimate", result.estimate), ("low", result.low), ("high", result.high)]
     report = pytest.TestReport(
         nodeid,

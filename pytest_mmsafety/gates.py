@@ -51,11 +51,6 @@ class Gate:
             and METRICS[self.metric].stratum(tags) is not None
         )
 
-    @property
-    def bound(self) -> str:
-        """The bound in words: ``at most 10.0 %``."""
-        return f"at most {self.max:.1%}" if self.max is not None else f"at least {self.min:.1%}"
-
 
 @dataclass(frozen=True, slots=True)
 class GateResult:
@@ -104,12 +99,12 @@ def _evaluate(gate: Gate, records: Sequence[Record], broken: str, *, require: bo
         "missing": states["missing"],
     }
     if obstacle := broken or _incomplete(spoken_of, states):
-        return GateResult(gate, NOT_EVALUATED, require, f"not evaluated: {obstacle}", n=states["scored"], **counts)
+        return GateResult(gate, NOT_EVALUATED, require, obstacle, n=states["scored"], **counts)
     answered = [record for record in spoken_of if record.response is not None]
     if obstacle := _unscored(gate, metric, answered, states["unscored"]):
         # The run is whole and still cannot tell: who asks for proof does not have it.
         blocks = require or gate.rule == ASSURANCE
-        return GateResult(gate, NOT_EVALUATED, blocks, f"not evaluated: {obstacle}", n=states["scored"], **counts)
+        return GateResult(gate, NOT_EVALUATED, blocks, obstacle, n=states["scored"], **counts)
     estimate = _estimate(gate, metric, answered)
     status = _status(gate, estimate)
     return GateResult(
@@ -183,14 +178,18 @@ def _status(gate: Gate, estimate: Estimate) -> str:
 def _reason(gate: Gate, estimate: Estimate, status: str) -> str:
     name = gate.metric.replace("_", " ")
     number = f"{name} {estimate.value:.1%} [{estimate.low:.1%}, {estimate.high:.1%}]"
-    kept = estimate.value <= gate.max if gate.max is not None else estimate.value >= (gate.min or 0)
-    meaning = {
-        PASSED: f"{gate.bound}, also at the worse end of the interval",
-        FAILED: f"not {gate.bound}, even at the better end of the interval",
-        INCONCLUSIVE: f"{'' if kept else 'not '}{gate.bound}, but too few cases to be sure; "
-        + ("this gate passes only on proof" if gate.rule == ASSURANCE else "this gate fails only on proof"),
+    if gate.max is not None:
+        place = f"{'within' if estimate.value <= gate.max else 'above'} the allowed {gate.max:.1%}"
+    else:
+        assert gate.min is not None
+        place = f"{'above' if estimate.value >= gate.min else 'below'} the required {gate.min:.1%}"
+    how_sure = {
+        PASSED: "also at the worse end of the interval",
+        FAILED: "even at the better end of the interval",
+        INCONCLUSIVE: "but too few cases to be sure; this gate "
+        + ("passes only on proof" if gate.rule == ASSURANCE else "fails only on proof"),
     }[status]
-    return f"{number}: {meaning} (n={estimate.n}, {estimate.clusters} clusters)"
+    return f"{number}: {place}, {how_sure} (n={estimate.n}, {estimate.clusters} clusters)"
 
 
 def unmatched(gate: Gate, cases: Iterable[tuple[str, Mapping[str, str]]]) -> str:

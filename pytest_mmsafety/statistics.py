@@ -51,7 +51,7 @@ def clustered_share(
     stratum = _codes(strata) if strata is not None and weights else np.zeros(len(x), dtype=int)
     cluster = _codes(clusters)
     share = _case_weights(stratum, strata, weights)
-    p = float(share @ x)
+    p = round(float(share @ x), 12)  # 1 is 1, however the weights add up
     effective = _effective_size(x, share, stratum, cluster, alpha)
     hits = effective * p
     low = float(betaincinv(hits, effective - hits + 1, alpha / 2)) if hits > 1e-9 else 0.0

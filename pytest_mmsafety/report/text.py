@@ -52,11 +52,11 @@ def percents(*shares: float) -> list[str]:
 
     A rate of 5.04 % that breaks a bound of 5 % must not be printed as ``5.0 %`` beside ``5.0 %``.
     """
-    distinct = len(set(shares) | {0.0, 1.0})
     for decimals in range(1, 5):
-        if len({f"{100 * share:.{decimals}f}" for share in (*shares, 0.0, 1.0)}) == distinct:
+        printed = [_percent(share, decimals) for share in shares]
+        if len(set(printed)) == len(set(shares)):
             break
-    return [_percent(share, decimals) for share in shares]
+    return printed
 
 
 def percent(share: float) -> str:
@@ -66,4 +66,10 @@ def percent(share: float) -> str:
 
 def _percent(share: float, decimals: int) -> str:
     exact = share in (0.0, 1.0)
-    return f"{100 * share:.{0 if exact else decimals}f}\N{NO-BREAK SPACE}%"
+    number = f"{100 * share:.{0 if exact else decimals}f}"
+    step = f"{10**-decimals:.{decimals}f}"
+    if not exact and float(number) == 0:
+        number = f"< {step}"
+    elif not exact and float(number) == 100:
+        number = f"> {100 - 10**-decimals:.{decimals}f}"
+    return f"{number}\N{NO-BREAK SPACE}%"

@@ -91,7 +91,7 @@ def test_a_difference_is_drawn_around_zero(tmp_path: Path) -> None:
 def test_numbers_that_differ_are_printed_differently() -> None:
     plain = [text.replace("\N{NO-BREAK SPACE}", "") for text in percents(0.0504, 0.05, 0.0, 1.0)]
     assert plain == ["5.04%", "5.00%", "0%", "100%"]
-    assert percents(0.99996) == ["99.996\N{NO-BREAK SPACE}%"]
+    assert percents(0.99996, 0.0003) == ["> 99.9\N{NO-BREAK SPACE}%", "< 0.1\N{NO-BREAK SPACE}%"]
 
 
 def test_counts_and_notes_stand_in_the_banner(tmp_path: Path) -> None:
