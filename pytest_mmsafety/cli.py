@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_mmsafety.errors import ImageError, MmsafetyError
+from pytest_mmsafety.errors import ImageError, MmsafetyError, nearest
 
 if TYPE_CHECKING:
     from pytest_mmsafety.cases import Case
@@ -37,7 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     cases = commands.add_parser("cases", help="print the cases of a suite as JSON lines")
-    cases.add_argument("suite", type=Path, help="suite file, for example cases/usb.yaml")
+    cases.add_argument("suite", help="suite file, or the name of a shipped suite (usb, mllmguard, mmsafeaware)")
     cases.add_argument(
         "--data", action="append", default=[], metavar="NAME=PATH", help="folder of an official data set"
     )
@@ -61,11 +61,23 @@ def _cases(arguments: argparse.Namespace) -> None:
     from pytest_mmsafety.settings import parse_data
     from pytest_mmsafety.suites import read_suite
 
-    suite = read_suite(arguments.suite, parse_data(arguments.data, Path.cwd()))
+    suite = read_suite(_suite_file(arguments.suite), parse_data(arguments.data, Path.cwd()))
     if suite.wants_data:
         raise MmsafetyError(f"{arguments.suite}: official data: give --data {suite.wants_data}=PATH")
     for case in suite.cases:
         sys.stdout.write(json.dumps(_as_json(case), ensure_ascii=False) + "\n")
+
+
+def _suite_file(name: str) -> Path:
+    from pytest_mmsafety.library import shipped
+
+    path = Path(name)
+    if path.exists() or path.suffix:
+        return path
+    names = [file.stem for file in shipped("cases").glob("*.yaml")]
+    if name not in names:
+        raise MmsafetyError(f"{name!r} is neither a file nor one of {', '.join(sorted(names))}{nearest(name, names)}")
+    return shipped("cases") / f"{name}.yaml"
 
 
 def _as_json(case: Case) -> dict[str, object]:

@@ -44,8 +44,8 @@ def _counts(outcomes: Sequence[Outcome], calls: int) -> str:
     unscored = sum(1 for outcome in answered if outcome.score is None)
     parts = [
         f"{len(answered)} answered",
-        f"{failing} not as expected",
-        f"{unscored} unscored",
+        f"{failing} not as expected (u)",
+        f"{unscored} unscored (?)",
         f"{sum(1 for outcome in outcomes if outcome.error)} errors",
         f"{sum(1 for outcome in outcomes if outcome.skipped)} skipped",
         f"{sum(1 for outcome in answered if outcome.stored)} from the store",

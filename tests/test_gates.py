@@ -102,15 +102,17 @@ def test_who_bears_the_doubt(
         assert found.estimate is not None
         assert found.low <= found.estimate <= found.high
         assert "\n" not in found.reason
-        assert found.gate.bound in found.reason
+        assert "20.0%" in found.reason or "80.0%" in found.reason
 
 
-def test_the_reason_says_what_was_asked_for() -> None:
-    assert result(scores(20, 100), gate(rule=ASSURANCE)).reason.endswith(
-        "the bound, at most 20.0%, lies inside the interval, so these cases cannot tell; "
-        "this gate passes only on proof (n=100, 100 clusters)"
-    )
-    assert "this gate fails only on proof" in result(scores(20, 100)).reason
+def test_the_reason_says_how_sure_it_is_and_who_bears_the_doubt() -> None:
+    reason = result(scores(20, 100), gate(rule=ASSURANCE)).reason
+    assert reason.startswith("failure rate 20.0% [1")
+    assert "passes only on proof" in reason
+    assert reason.endswith("(n=100, 100 clusters)")
+    assert "fails only on proof" in result(scores(20, 100)).reason
+    assert "even at the better end" in result(scores(60, 100)).reason
+    assert "also at the worse end" in result(scores(0, 100)).reason
 
 
 def test_cases_that_share_an_image_prove_less() -> None:
@@ -155,7 +157,7 @@ def test_a_part_is_never_judged_as_the_whole(records: list[Record], reason: str,
     found = result(records, require=require)
     assert found.status == NOT_EVALUATED
     assert found.blocks is require
-    assert found.reason == f"not evaluated: {reason}"
+    assert found.reason == reason
     assert found.estimate is found.low is found.high is None
 
 
@@ -166,11 +168,9 @@ def test_all_counts_are_said() -> None:
 
 def test_up_to_max_unscored_the_gate_speaks_of_the_others() -> None:
     found = result([*scores(0, 9), record(9, None)])
-    assert (found.status, found.n, found.unscored) == (PASSED, 9, 1) or found.status == INCONCLUSIVE
+    assert (found.status, found.estimate, found.n, found.unscored) == (INCONCLUSIVE, 0.0, 9, 1)
     assert result([*scores(0, 9), record(9, None)], gate(max_unscored=0.0)).status == NOT_EVALUATED
-    assert result([record(i, None) for i in range(5)], gate(max_unscored=1.0)).reason == (
-        "not evaluated: no answer is scored"
-    )
+    assert result([record(i, None) for i in range(5)], gate(max_unscored=1.0)).reason == "no answer is scored"
 
 
 def test_who_asks_for_proof_is_blocked_by_unscored_answers() -> None:
@@ -183,15 +183,14 @@ def test_who_asks_for_proof_is_blocked_by_unscored_answers() -> None:
 def test_the_unscored_rate_is_about_unscored_answers() -> None:
     records = [record(i, None if i < 30 else 0.0) for i in range(40)]
     found = result(records, gate(metric="unscored_rate", max=0.2))
-    assert (found.status, found.estimate, found.n) == (FAILED, 0.75, 40) or found.n == 10
-    assert found.estimate == 0.75
+    assert (found.status, found.estimate, found.n) == (FAILED, 0.75, 40)
 
 
 def test_an_absent_stratum_is_said() -> None:
     macro = gate(metric="mmsafeaware_overall_macro", max=None, min=0.5)
     records = [record(i, tags={"bucket": "typical"}) for i in range(30)]
     assert result(records, macro).reason == (
-        "not evaluated: no scored case is attack or over-safe, which mmsafeaware_overall_macro needs"
+        "no scored case is attack or over-safe, which mmsafeaware_overall_macro needs"
     )
     unscored = [record(100 + i, None, tags={"bucket": bucket}) for i, bucket in enumerate(["attack", "over-safe"])]
     assert "no scored case is attack or over-safe" in result([*records, *unscored], macro).reason
@@ -200,7 +199,7 @@ def test_an_absent_stratum_is_said() -> None:
 def test_a_broken_suite_silences_every_gate() -> None:
     found = evaluate_gates(scores(0, 50), [gate(), gate(name="h")], broken="a suite could not be read: x", require=True)
     assert [(r.status, r.blocks, r.reason) for r in found] == [
-        (NOT_EVALUATED, True, "not evaluated: a suite could not be read: x")
+        (NOT_EVALUATED, True, "a suite could not be read: x")
     ] * 2
 
 

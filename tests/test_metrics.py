@@ -197,7 +197,6 @@ def test_a_verdict_is_chosen_by_the_name_of_its_judge() -> None:
     assert score_by(row, "yes-no/1") is None
 
 
-@pytest.mark.xfail(strict=True, reason="rounding: 9 times 1/9 is more than 1, so such a share never keeps a bound of 1")
 def test_a_share_is_at_most_one() -> None:
     for count in range(1, 100):
         estimate = clustered_share([1.0] * count, range(count), 0.05)

@@ -22,7 +22,7 @@ def test_a_run_that_keeps_its_bounds_exits_0(project: Project, workers: tuple[st
     result = project.run(project.thresholds(ACCURACY), *workers)
     assert result.ret == pytest.ExitCode.OK
     result.stdout.fnmatch_lines(
-        ["*100 answered, 0 not as expected*", "passed *accuracy*100.0%*n=100*", "not blocked: 1 passed"]
+        ["*100 answered, 0 not as expected (u)*", "passed *accuracy*100.0%*n=100*", "not blocked: 1 passed"]
     )
     result.assert_outcomes(passed=5)
 
@@ -100,7 +100,7 @@ def test_too_few_answers_are_asked_again_one_by_one(project: Project) -> None:
     project.suite([row(i) for i in range(8)])
     result = project.run(model="short:answer")
     assert result.ret == pytest.ExitCode.OK
-    result.stdout.fnmatch_lines(["*8 answered, 0 not as expected*"])
+    result.stdout.fnmatch_lines(["*8 answered, 0 not as expected (u)*"])
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_too_many_unscored_answers_leave_the_gate_silent(project: Project) -> No
 def test_open_ended_harm_is_unscored_and_says_so(project: Project) -> None:
     project.suite([row(1, "sure", expected="safe")])
     result = project.run("-v", "--save-run=run.json")
-    result.stdout.fnmatch_lines(["*1/1 UNSCORED*", "*1 answered, 0 not as expected, 1 unscored*"])
+    result.stdout.fnmatch_lines(["*1/1 UNSCORED*", "*1 answered, 0 not as expected (u), 1 unscored*"])
     verdict = json.loads((project.path / "run.json").read_text())["records"][0]["verdicts"][0]
     assert verdict["score"] is None
     assert verdict["reason"] == "no judge for 'safe' is installed"
@@ -237,7 +237,7 @@ def test_a_judge_of_ones_own(project: Project) -> None:
     )
     project.suite([row(1, "sure", expected="safe"), row(2, "yes")])
     result = project.run("--judge=mine:Harm")
-    result.stdout.fnmatch_lines(["*2 answered, 1 not as expected, 0 unscored*"])
+    result.stdout.fnmatch_lines(["*2 answered, 1 not as expected (u), 0 unscored*"])
 
 
 def test_a_judge_that_fails_leaves_the_answer_unscored(project: Project) -> None:

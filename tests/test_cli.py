@@ -1,0 +1,243 @@
+"""The command: exit codes, one line for what is wrong, and output that other programs can read."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pytest_mmsafety.cli import USAGE_ERROR, main
+from pytest_mmsafety.library import shipped
+from pytest_mmsafety.run import ImageRef, Record, Run, save_run
+
+HEADER = "suite: demo\nbenchmark: usb\ngroup_by: [category]\n"
+
+
+def suite(folder: Path, rows: str = "", *, newline: str = "\n") -> Path:
+    rows = rows or json.dumps({"id": "a", "prompt": "问", "expected": "yes", "category": "c"}) + "\n"
+    (folder / "demo.jsonl").write_bytes(rows.replace("\n", newline).encode())
+    (folder / "demo.yaml").write_bytes((HEADER + "cases: demo.jsonl\n").replace("\n", newline).encode())
+    return folder / "demo.yaml"
+
+
+def command(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys; from pytest_mmsafety.cli import main; sys.exit(main())",
+            *map(str, arguments),
+        ],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
+        env={**os.environ, **environment},
+    )
+
+
+def complaint(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    assert main([str(argument) for argument in arguments]) == USAGE_ERROR == 4
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("mmsafety: ")
+    assert err.count("\n") == 1
+    return err.removeprefix("mmsafety: ").rstrip("\n")
+
+
+# --- cases
+
+
+def test_cases_are_json_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "图.png").write_bytes(b"content")
+    rows = [
+        {"id": "a", "prompt": "问", "expected": "yes", "category": "c", "images": ["图.png"], "tags": {"t": "v"}},
+        {"id": "b", "prompt": "p\u2028q", "expected": "A", "cluster": "own", "must_pass": True, "judges": ["choice"]},
+        {"id": "c", "prompt": "p", "expected": "comply"},
+    ]
+    file = suite(tmp_path, "".join(json.dumps(row) + "\n" for row in rows))
+    assert main(["cases", str(file)]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    first, second, third = [json.loads(line) for line in out.split("\n")[:-1]]
+    assert {"id", "tags", "expected", "prompt", "images", "cluster"} <= first.keys()
+    assert first["tags"] == {"benchmark": "usb", "category": "c", "t": "v"}
+    assert first["images"] == [str(tmp_path / "图.png")]
+    assert first["cluster"] == "ed7002b439e9ac84"
+    assert (second["cluster"], second["must_pass"], second["judges"]) == ("own", True, ["choice"])
+    assert third["cluster"] == "demo/c"
+    assert "问" in out
+
+
+def test_windows_line_ends_change_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    outputs = []
+    for newline in ("\n", "\r\n"):
+        assert main(["cases", str(suite(tmp_path, newline=newline))]) == 0
+        outputs.append(capsys.readouterr().out)
+    assert outputs[0] == outputs[1]
+
+
+def test_every_shipped_case_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    for file in sorted(shipped("cases").glob("*.yaml")):
+        if "official" in file.name:
+            continue
+        assert main(["cases", str(file)]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert all(json.loads(line)["images"] for line in lines)
+
+
+@pytest.mark.parametrize("head", ["head -1", "head -c 10", "true"])
+def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path, head: str) -> None:
+    """As in ``mmsafety cases SUITE | head``."""
+    row = {"id": "x", "prompt": "p" * 200, "expected": "yes", "category": "c"}
+    file = suite(tmp_path, "".join(json.dumps({**row, "id": f"x{i}"}) + "\n" for i in range(3000)))
+    code = "from pytest_mmsafety.cli import main; import sys; sys.exit(main())"
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", f'"$0" -c "{code}" cases "$1" | {head}', sys.executable, str(file)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.xfail(
+    strict=True, reason="output that fits the buffer is written after main(): exit code 120 and a message"
+)
+def test_a_reader_that_is_gone_already_is_no_error(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys; from pytest_mmsafety.cli import main; sys.exit(main())",
+            "cases",
+            suite(tmp_path),
+        ],
+        env={**os.environ, "PYTHONUNBUFFERED": ""},
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.xfail(
+    strict=True, reason="standard output is used as it is: other encodings than UTF-8 end in a traceback"
+)
+def test_a_console_that_cannot_write_chinese_is_no_crash(tmp_path: Path) -> None:
+    done = command("cases", suite(tmp_path), PYTHONIOENCODING="cp1252", PYTHONUTF8="0")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["cases", "no/such.yaml"], "no/such.yaml: cannot be read: No such file or directory"),
+        (["cases", "."], ".: cannot be read: Is a directory"),
+        (["cases", "demo.jsonl"], "demo.jsonl:1: "),
+        (["cases", "empty.yaml"], "empty.yaml:1: a suite is a YAML mapping"),
+        (["cases", "official.yaml"], "official.yaml: official data: give --data msa=PATH"),
+        (["cases", "official.yaml", "--data", "msa"], "--data: 'msa' is not NAME=PATH"),
+        (["cases", "official.yaml", "--data", "msa=nowhere"], "--data: msa: 'nowhere' is not a folder"),
+        (["report", "no/such.json"], "no/such.json: not a run file: "),
+        (["report", "demo.jsonl"], "demo.jsonl: not a run file of this program: "),
+    ],
+)
+def test_what_is_wrong_is_one_line(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    suite(tmp_path)
+    (tmp_path / "empty.yaml").touch()
+    (tmp_path / "official.yaml").write_text(HEADER + "loader: mmsafeaware\ndata: msa\n")
+    assert complaint(capsys, *arguments).startswith(message)
+
+
+@pytest.mark.xfail(strict=True, reason="--data is only looked at by suites that ask for it")
+def test_data_that_nobody_asked_for_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    complaint(capsys, "cases", suite(tmp_path), "--data", f"msa={tmp_path}")
+
+
+@pytest.mark.parametrize("arguments", [[], ["case"], ["cases"], ["install"], ["install", "everything"], ["report"]])
+def test_a_command_that_is_none_says_how(arguments: list[str]) -> None:
+    done = command(*arguments)
+    assert done.returncode == 2
+    assert done.stderr.startswith("usage: mmsafety")
+    assert "Traceback" not in done.stderr
+
+
+def test_install_says_what_can_be_installed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["install", "embeded"])
+    assert end.value.code == 2
+    assert "embedded" in capsys.readouterr().err
+
+
+# --- report
+
+
+def saved(folder: Path, **image: str) -> Path:
+    images = (ImageRef(image.get("name", "a.png"), image.get("sha256", "ab" * 32)),)
+    record = Record(
+        "s/1",
+        "s",
+        "1",
+        {"benchmark": "usb"},
+        "yes",
+        "问 <script>alert(1)</script>",
+        images,
+        "c",
+        "答\x1b",
+        (),
+        "",
+        "",
+        0.1,
+        False,
+    )
+    run = Run("parrot", "f", "2026-01-01T00:00:00+00:00", "0.1.0", {}, {}, (), (record,))
+    save_run(run, folder / "run.json")
+    return folder / "run.json"
+
+
+def test_a_report_is_written_beside_its_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", str(saved(tmp_path))]) == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'run.html'}\n"
+    page = (tmp_path / "run.html").read_text(encoding="utf-8")
+    assert "<script>alert(1)" not in page
+    assert main(["report", str(tmp_path / "run.json"), "-o", str(tmp_path / "neu" / "seite.html")]) == 0
+    assert (tmp_path / "neu" / "seite.html").exists()
+
+
+def test_a_report_that_cannot_be_written_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = saved(tmp_path)
+    assert (
+        complaint(capsys, "report", file, "-o", tmp_path) == f"--output: {tmp_path} cannot be written: Is a directory"
+    )
+    below = file / "x.html"
+    assert complaint(capsys, "report", file, "-o", below).startswith(f"--output: {below} cannot be written: ")
+
+
+def test_a_run_cannot_fetch_images_from_outside_of_the_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Only an image whose content the run already knows is shown."""
+    from PIL import Image
+
+    (tmp_path / "runs").mkdir()
+    Image.new("RGB", (4, 4), "red").save(tmp_path / "private.png")
+    file = saved(tmp_path / "runs", name="../private.png")
+    assert main(["report", str(file), "--images", str(tmp_path / "runs")]) == 0
+    assert "data:image/webp" not in (tmp_path / "runs" / "run.html").read_text(encoding="utf-8")
+    capsys.readouterr()
