@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_mmsafety.errors import SetupError, SuiteError
+from pytest_mmsafety.errors import SetupError
 from pytest_mmsafety.gates import FAILED, NOT_EVALUATED, GateResult, evaluate_gates, unmatched
 from pytest_mmsafety.items import SuiteFile
 from pytest_mmsafety.outcomes import Outcome
 from pytest_mmsafety.run import Record, Run, SuiteInfo, make_record, save_run
+from pytest_mmsafety.suites import SUITE_SUFFIXES
 
 if TYPE_CHECKING:
     from pytest_mmsafety.library import Library
@@ -64,14 +65,9 @@ class Controller:
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
         """xdist: the controller collects nothing, so it reads the suites that the workers collected."""
-        for path in dict.fromkeys(self._settings.root / nodeid.partition("::")[0] for nodeid in ids):
-            if path.suffix in (".yaml", ".yml"):
-                try:
-                    self._library.read(path.resolve())
-                except SuiteError:
-                    continue  # the worker reports it as a collection error
+        selected = sum(len(self._library.group(nodeid, self._settings.root)) for nodeid in ids)
         if self._progress and not self._progress.started:
-            self._progress.start(sum(1 for _ in self._library.cases))
+            self._progress.start(selected)
         self._check_collected()
 
     def _check_collected(self) -> None:
@@ -94,7 +90,7 @@ class Controller:
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         path = (self._settings.root / report.nodeid.partition("::")[0]).resolve()
-        if report.failed and path.suffix in (".yaml", ".yml"):
+        if report.failed and path.suffix in SUITE_SUFFIXES:
             self._library.broken.setdefault(path, str(report.longrepr))
 
     @pytest.hookimpl(tryfirst=True)

@@ -56,6 +56,7 @@ class Engine:
     def __init__(self, target: Callable[[], Target], panel: Panel, store: Store, batch_size: int) -> None:
         self._make_target = target
         self._target: Target | None = None
+        self._fingerprint = ""
         self._panel = panel
         self._store = store
         self._batch_size = batch_size
@@ -90,7 +91,7 @@ class Engine:
 
     @property
     def fingerprint(self) -> str:
-        return self._target.fingerprint if self._target and not self.given_up else ""
+        return self._fingerprint
 
     # --- for whoever wants outcomes
 
@@ -104,6 +105,10 @@ class Engine:
         """Wait for the outcomes of *cases* and hand them over; *tick* is called while waiting."""
         keys = [case.key for case in cases]
         missing = set(keys)
+        with self._arrived:
+            unknown = missing - self._pending - self._outcomes.keys()
+        if unknown:  # collected before: a plugin runs the item again
+            self.submit([case for case in cases if case.key in unknown])
         while True:
             with self._arrived:
                 missing -= self._outcomes.keys()
@@ -166,8 +171,7 @@ class Engine:
             return None
         if not self.given_up and self._target is None:
             self._start_target()
-        fingerprint = self._target.fingerprint if self._target else ""
-        return _Asked(case, digests, response_key(fingerprint, case.prompt, digests))
+        return _Asked(case, digests, response_key(self._fingerprint, case.prompt, digests))
 
     def _digest(self, path: str) -> str:
         if path not in self._digests:
@@ -176,8 +180,9 @@ class Engine:
 
     def _start_target(self) -> None:
         try:
-            self._target = self._make_target()
-            self._target.fingerprint  # noqa: B018 - may have to read the weights, which may be unreadable
+            target = self._make_target()
+            self._fingerprint = target.fingerprint  # may have to read all weights, and may fail at that
+            self._target = target
         except Exception as error:  # noqa: BLE001 - the user's code
             self._give_up(_one_line(error))
 
@@ -256,7 +261,7 @@ class Engine:
         assert self._target is not None
         answers = [Answer(a.key, a.case.key, a.case.prompt, r) for a, r in zip(asked, responses, strict=True)]
         try:
-            self._store.put(self._target.name, self._target.fingerprint, answers)
+            self._store.put(self._target.name, self._fingerprint, answers)
         except sqlite3.Error as error:
             self._note(f"--store: {self._store.path} takes no more answers ({error}); later ones are in this run only")
         self._hand_over([_Answered(a, r, seconds, stored=False) for a, r in zip(asked, responses, strict=True)])

@@ -140,7 +140,7 @@ def _incomplete(cases: Sequence[Record], states: Counter[str]) -> str:
         return f"all {len(cases)} cases were skipped ({cases[0].skipped})"
     if not states["missing"] and not states["error"]:
         return ""
-    words = {"missing": "not run", "error": "without an answer because of an error"}
+    words = {"missing": "not run", "error": "in error"}
     causes = ", ".join(f"{states[state]} {word}" for state, word in words.items() if states[state])
     return f"{total - states['missing'] - states['error']} of {total} cases have an answer ({causes})"
 

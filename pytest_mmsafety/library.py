@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from pytest_mmsafety.cases import Case
 from pytest_mmsafety.errors import SuiteError
-from pytest_mmsafety.suites import Suite, read_suite
+from pytest_mmsafety.suites import SUITE_SUFFIXES, Suite, read_suite
 
 
 def shipped(kind: str) -> Path:
@@ -53,6 +53,16 @@ class Library:
     def cases(self) -> Iterable[Case]:
         """Every collected case, selected or not."""
         return (case for suite in self._suites.values() for case in suite.cases)
+
+    def group(self, nodeid: str, root: Path) -> Sequence[Case]:
+        """The cases of the item *nodeid*; none for tests that are not ours, and for suites that are broken."""
+        file, _, name = nodeid.partition("::")
+        if not file.endswith(SUITE_SUFFIXES):
+            return ()
+        try:
+            return self.read((root / file).resolve()).groups.get(name, ())
+        except SuiteError:
+            return ()
 
     def unused_data(self) -> list[str]:
         """``--data`` names that no suite in the session asked for."""

@@ -101,7 +101,8 @@ def _switch_on(config: pytest.Config) -> None:
     from pytest_mmsafety.targets import find_target, import_attribute
 
     settings = config.stash[_SETTINGS] = _settings(config)
-    target = find_target(settings.model, settings.model_args, settings.base)
+    fetch = not config.option.collectonly
+    target = find_target(settings.model, settings.model_args, settings.base, fetch=fetch)
     judges = []
     if settings.judge:
         made = import_attribute(settings.judge, settings.base, "--judge")
@@ -125,6 +126,8 @@ def _switch_on(config: pytest.Config) -> None:
         if path:
             check_writable(option, path)
     Store(settings.store).close()
+    if settings.store == settings.root / _DEFAULT_STORE:
+        (settings.store.parent / ".gitignore").write_text("*\n")
     controller = Controller(
         settings,
         policy,

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from xdist.scheduler import LoadScopeScheduling
 
-from pytest_mmsafety.errors import SuiteError
 from pytest_mmsafety.plan import units
 
 if TYPE_CHECKING:
@@ -39,20 +38,9 @@ class UnitScheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist is unt
         return self._units.get(nodeid, nodeid)
 
     def _unit_names(self, ids: Sequence[str]) -> dict[str, str]:
-        sizes = {nodeid: size for nodeid in ids if (size := self._cases_of(nodeid))}
+        sizes = {nodeid: size for nodeid in ids if (size := len(self._library.group(nodeid, self._settings.root)))}
         numbers = units(list(sizes.values()), self._settings.batch_size, self.numnodes)
         return {nodeid: f"unit-{number}" for nodeid, number in zip(sizes, numbers, strict=True)}
-
-    def _cases_of(self, nodeid: str) -> int:
-        """How many cases the item has; 0 for tests that are not ours."""
-        file, _, group = nodeid.partition("::")
-        if not file.endswith((".yaml", ".yml")):
-            return 0
-        try:
-            suite = self._library.read((self._settings.root / file).resolve())
-        except SuiteError:
-            return 0
-        return len(suite.groups.get(group, ()))
 
     def mark_test_complete(self, node: WorkerController, item_index: int, duration: float = 0) -> None:
         """Forget a finished unit: the parent keeps it, queues it again after a crash, and then waits for ever.

@@ -90,7 +90,7 @@ def test_a_target_that_raises_costs_only_the_guilty_case(project: Project, worke
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["*1 of 8 cases without an answer: RuntimeError: this prompt breaks me (case-5)*"])
     result.stdout.fnmatch_lines(
-        ["*15 answered*1 errors*", "not evaluated*accuracy*15 of 16 cases have an answer (1 errors)"]
+        ["*15 answered*1 errors*", "not evaluated*accuracy*15 of 16 cases have an answer (1 in error)"]
     )
     result.assert_outcomes(errors=1, passed=1, skipped=1)
 

@@ -61,11 +61,12 @@ class Releasable(Protocol):
 GROUP = "mmsafety.targets"
 
 
-def find_target(spec: str, args: Mapping[str, str], root: Path) -> Callable[[], Target]:
-    """What makes the target that ``--model`` names; nothing heavy happens before it is called.
+def find_target(spec: str, args: Mapping[str, str], root: Path, *, fetch: bool = True) -> Callable[[], Target]:
+    """What makes the target that ``--model`` names; no weights are loaded before it is called.
 
     *spec* is the name of an entry point, ``package.module:attribute`` (importable from *root* too), a
-    folder with a transformers checkpoint, or the id of one on the hub. Raises :class:`SetupError`.
+    folder with a transformers checkpoint, or the id of one on the hub, which *fetch* downloads if it is
+    not here yet. Raises :class:`SetupError`.
     """
     registered = entry_points(group=GROUP)
     if spec in registered.names:
@@ -77,6 +78,8 @@ def find_target(spec: str, args: Mapping[str, str], root: Path) -> Callable[[], 
         from pytest_mmsafety.targets.transformers import TransformersTarget
 
         checkpoint = TransformersTarget(spec, **args)
+        if fetch:
+            checkpoint.fetch()
         return lambda: checkpoint
     known = ", ".join(sorted(registered.names))
     raise SetupError(

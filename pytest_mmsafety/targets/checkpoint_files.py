@@ -52,8 +52,7 @@ def download(model: str, revision: str | None) -> Path:
     where = f"--model={model}" + (f" (revision {revision})" if revision else "")
     unwanted = [*IGNORED_FILES, *(f"{folder}/*" for folder in IGNORED_FOLDERS)]
     try:
-        with quiet():
-            return Path(hub.snapshot_download(model, revision=revision, ignore_patterns=unwanted))
+        return Path(hub.snapshot_download(model, revision=revision, ignore_patterns=unwanted))
     except errors.GatedRepoError:
         raise SetupError(
             f"{where}: access is restricted; accept its terms on its hub page, then run `hf auth login` or set HF_TOKEN"

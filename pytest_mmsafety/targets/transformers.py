@@ -66,7 +66,7 @@ class TransformersTarget:
         Taken once: the engine asks for every case, and the weights in memory do not change with the files.
         """
         if self._fingerprint is None:
-            facts = [f"format={ANSWER_FORMAT}", *digests(self._checkpoint()), *self._options.facts()]
+            facts = [f"format={ANSWER_FORMAT}", *digests(self.fetch()), *self._options.facts()]
             facts += [f"{package}={_version(package)}" for package in ("torch", "transformers")]
             self._fingerprint = hashlib.sha256("\n".join(facts).encode()).hexdigest()
         return self._fingerprint
@@ -74,7 +74,7 @@ class TransformersTarget:
     def generate(self, requests: Sequence[Request]) -> list[str]:
         """May raise torch's ``OutOfMemoryError``: the same requests in smaller batches can still succeed."""
         if self._loaded is None:
-            self._loaded = load(self._checkpoint(), self._options)
+            self._loaded = load(self.fetch(), self._options)
         answers = [""] * len(requests)
         # Apart, because processors take images for all of a batch or for none of it.
         for has_images in (True, False):
@@ -95,7 +95,8 @@ class TransformersTarget:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
-    def _checkpoint(self) -> Path:
+    def fetch(self) -> Path:
+        """The folder of the checkpoint, after a download if it is a hub model that is not here yet."""
         if self._folder is None:
             self._folder = download(self._name, self._options.revision)
             check_folder(self._folder)
