@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import sys
@@ -22,8 +23,11 @@ USAGE_ERROR = 4
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit codes: 0 done, 4 the input is wrong (one line on standard error says what)."""
     arguments = _parser().parse_args(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
     try:
         arguments.run(arguments)
+        sys.stdout.flush()  # here, where a closed pipe is caught
     except MmsafetyError as error:
         sys.stderr.write(f"mmsafety: {error}\n")
         return USAGE_ERROR
@@ -61,9 +65,13 @@ def _cases(arguments: argparse.Namespace) -> None:
     from pytest_mmsafety.settings import parse_data
     from pytest_mmsafety.suites import read_suite
 
-    suite = read_suite(_suite_file(arguments.suite), parse_data(arguments.data, Path.cwd()))
+    data = parse_data(arguments.data, Path.cwd())
+    suite = read_suite(_suite_file(arguments.suite), data)
     if suite.wants_data:
-        raise MmsafetyError(f"{arguments.suite}: official data: give --data {suite.wants_data}=PATH")
+        raise MmsafetyError(f"{arguments.suite}: official data: give --data {suite.data}=PATH")
+    for name in data:
+        if name != suite.data:
+            raise MmsafetyError(f"--data: {name!r} is not asked for by {arguments.suite}")
     for case in suite.cases:
         sys.stdout.write(json.dumps(_as_json(case), ensure_ascii=False) + "\n")
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Generator, Iterator, Sequence
+import re
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from pytest_mmsafety.progress import Progress
     from pytest_mmsafety.settings import Settings
 
+_SECRET = re.compile("key|token|secret|password|credential", re.IGNORECASE)
 _LIBRARIES = ("torch", "transformers", "pillow", "pytest")
 
 
@@ -58,9 +60,11 @@ class Controller:
     # --- what was collected
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Single process: everything is read, nothing was asked yet."""
-        if not self._distributed and any(isinstance(n.parent, SuiteFile) for n in session.items):
-            self._check_collected()
+        """Single process: everything was met, nothing was asked yet."""
+        if not self._distributed and not session.config.option.collectonly:
+            self._library.read_found()
+            if any(isinstance(item.parent, SuiteFile) for item in session.items):
+                self._check_collected()
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
@@ -89,7 +93,7 @@ class Controller:
     # --- what came of it
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        path = (self._settings.root / report.nodeid.partition("::")[0]).resolve()
+        path = self._settings.root / report.nodeid.partition("::")[0]
         if report.failed and path.suffix in SUITE_SUFFIXES:
             self._library.broken.setdefault(path, str(report.longrepr))
 
@@ -113,16 +117,27 @@ class Controller:
         """After the last item, if the run came that far, the gates are evaluated and reported as tests."""
         result = yield
         self._complete = True
-        if self._policy and any(self._library.cases) and not session.config.option.collectonly:
-            broken = next(iter(self._library.broken.values()), "").splitlines()
+        nothing_ran = not session.testscollected and not self._settings.require_gates
+        if self._policy and any(self._library.cases) and not session.config.option.collectonly and not nothing_ran:
             self._gates = evaluate_gates(
                 self._records(),
                 self._policy.gates,
-                broken=f"a suite could not be read: {broken[0]}" if broken else "",
+                broken=self._unknown_cases(session),
                 require=self._settings.require_gates,
             )
             self._emit(session, self._gates)
         return result
+
+    def _unknown_cases(self, session: pytest.Session) -> str:
+        """Why it is not known which cases there are, so that no gate can be evaluated; or empty."""
+        for reason in self._library.broken.values():
+            return f"a suite could not be read: {reason.splitlines()[0]}"
+        last_failed: Any = session.config.pluginmanager.get_plugin("lfplugin")
+        failed = last_failed.lastfailed if self._distributed and last_failed and last_failed.active else ()
+        if any(self._library.group(nodeid, self._settings.root) for nodeid in failed):
+            # The workers pass over whole files, and the controller never hears of them.
+            return "--lf runs a part of the suites"
+        return ""
 
     def _records(self) -> tuple[Record, ...]:
         return tuple(
@@ -166,8 +181,9 @@ class Controller:
         try:
             write(path)
             self._written.append(f"{option.removeprefix('--')}: {path}")
-        except OSError as error:
-            self._write_errors.append(f"{option}: {path} cannot be written: {error.strerror or error}")
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            self._write_errors.append(f"{option}: {path} cannot be written: {reason}")
 
     def _report(self, run: Run, path: Path) -> None:
         from pytest_mmsafety.report import write_report
@@ -197,7 +213,7 @@ class Controller:
             environment=_environment(),
             settings={
                 "model": _model_name(self._settings.model),
-                **{f"model_args.{name}": value for name, value in self._settings.model_args.items()},
+                **{f"model_args.{name}": value for name, value in _public(self._settings.model_args).items()},
                 "judge": self._settings.judge,
                 "batch_size": str(self._settings.batch_size),
                 "target_calls": str(sum(self._calls.values())),
@@ -262,6 +278,11 @@ def _gate_report(result: GateResult, nodeid: str, location: Any, when: Any) -> p
     )
     report.mmsafety_gate = result.status  # type: ignore[attr-defined]
     return report
+
+
+def _public(arguments: Mapping[str, str]) -> dict[str, str]:
+    """Arguments as they may be written down: secrets are not."""
+    return {name: "***" if _SECRET.search(name) else value for name, value in arguments.items()}
 
 
 def _relative(path: Path, root: Path) -> str:

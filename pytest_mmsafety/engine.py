@@ -10,6 +10,7 @@ import sqlite3
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from typing import NamedTuple
@@ -23,8 +24,11 @@ from pytest_mmsafety.plan import batches, windows
 from pytest_mmsafety.store import Answer, Store, response_key
 from pytest_mmsafety.targets import Releasable, Request, Target
 
-HOPELESS = 3
-"""Batches in a row of which not one case could be answered before the target is given up."""
+HOPELESS = 24
+"""Cases in a row that end in an error of the target before it is given up."""
+
+GRACE = 10.0
+"""Seconds that the end of a session waits for a batch in hand that nobody waits for any more."""
 
 
 class _Asked(NamedTuple):
@@ -66,8 +70,10 @@ class Engine:
         self._pending: set[str] = set()
         self._arrived = threading.Condition()
         self._stopping = False
-        self._hopeless_batches = 0
+        self._failed_in_a_row = 0
         self._digests: dict[str, str] = {}
+        self._broken = ""
+        """A fault that ended one of the threads, or empty."""
         self.given_up = ""
         """Why the target is not asked any more, or empty."""
         self.notes: list[str] = []
@@ -78,7 +84,7 @@ class Engine:
         self.calls = 0
         """How often the target was called."""
         self._threads = [
-            threading.Thread(target=self._guard, args=(loop,), name=f"mmsafety-{name}", daemon=True)
+            threading.Thread(target=loop, name=f"mmsafety-{name}", daemon=True)
             for name, loop in (("target", self._ask_all), ("judge", self._judge_all))
         ]
         for thread in self._threads:
@@ -99,7 +105,10 @@ class Engine:
         """Plan *cases* and work through them in the background."""
         with self._arrived:
             self._pending.update(case.key for case in cases)
-        self._work.put(cases)
+        if self._broken:
+            self._publish([Outcome(case.key, error=self._broken) for case in cases])
+        else:
+            self._work.put(cases)
 
     def collect(self, cases: Sequence[Case], tick: Callable[[], None], every: float = 0.5) -> list[Outcome]:
         """Wait for the outcomes of *cases* and hand them over; *tick* is called while waiting."""
@@ -117,47 +126,66 @@ class Engine:
                 self._arrived.wait(every)
             tick()
 
-    def close(self) -> None:
-        """End after the batch in hand, so that no answer is lost; a second Ctrl-C does not wait for it."""
+    def close(self, *, patient: bool = False) -> None:
+        """End after the batch in hand, so that no answer is lost.
+
+        One that takes longer than ``GRACE`` is dropped, unless *patient*: then a second Ctrl-C drops it.
+        """
         self._stopping = True
         self._work.put(None)
         for thread in self._threads:
-            thread.join()
+            thread.join(None if patient else GRACE)
+        if any(thread.is_alive() for thread in self._threads):
+            return  # the target hangs, and still owns the store; the threads end with the process
         if isinstance(self._target, Releasable):
-            self._target.release()
+            try:
+                self._target.release()
+            except Exception as error:  # noqa: BLE001 - every answer is already here
+                self._note(f"the target could not be released: {_one_line(error)}")
         self._store.close()
 
     # --- the thread that owns the target
 
-    def _guard(self, loop: Callable[[], None]) -> None:
-        """A thread must not die in silence while items wait for it."""
-        try:
-            loop()
-        except BaseException as error:  # noqa: BLE001 - a fault of ours, or a user's code that will not be caught
-            self._give_up(f"internal error: {type(error).__name__}: {error}")
-            while True:
-                self._publish([Outcome(key, error=self.given_up) for key in tuple(self._pending)])
-                if self._stopping or self._work.get() is None:
-                    return
-
     def _ask_all(self) -> None:
-        while (cases := self._work.get()) is not None:
-            for window in windows(cases, self._batch_size):
-                if self._stopping:
-                    break
-                self._ask_window(window)
-        self._to_judge.put(None)
+        try:
+            while (cases := self._work.get()) is not None:
+                for window in windows(cases, self._batch_size):
+                    if self._stopping:
+                        break
+                    self._ask_window(window)
+        except BaseException as error:  # noqa: BLE001 - a thread must not die while items wait for it
+            self._break_down(error)
+        finally:
+            self._to_judge.put(None)
+
+    def _break_down(self, error: BaseException) -> None:
+        self._broken = f"internal error: {_one_line(error)}"
+        self._note(self._broken)
+        with self._arrived:
+            waiting = tuple(self._pending)
+        self._publish([Outcome(key, error=self._broken) for key in waiting])
 
     def _ask_window(self, window: Sequence[Case]) -> None:
         asked = {case.key: ask for case in window if (ask := self._prepare(case))}
-        known = self._store.get([ask.key for ask in asked.values()]) if self._target else {}
+        known = self._known([ask.key for ask in asked.values()])
         stored = [_Answered(ask, known[ask.key], 0.0, stored=True) for ask in asked.values() if ask.key in known]
         self._hand_over(stored)
         answered = {answer.asked.case.key for answer in stored}
         for batch in batches([ask.case for ask in asked.values()], self._batch_size, answered):
             if self._stopping:
                 return
-            self._ask_batch([asked[case.key] for case in batch])
+            asks = [asked[case.key] for case in batch]
+            if self.given_up:
+                self._fail(asks, self.given_up)
+            else:
+                self._ask(self._decoded(asks))
+
+    def _known(self, keys: Sequence[str]) -> dict[str, str]:
+        try:
+            return self._store.get(keys) if self._target else {}
+        except sqlite3.Error as error:
+            self._note(f"--store: {self._store.path} cannot be read ({error}); its answers are asked anew")
+            return {}
 
     def _prepare(self, case: Case) -> _Asked | None:
         """Read the images and find the key; a case that cannot be asked gets its outcome here."""
@@ -183,19 +211,8 @@ class Engine:
             target = self._make_target()
             self._fingerprint = target.fingerprint  # may have to read all weights, and may fail at that
             self._target = target
-        except Exception as error:  # noqa: BLE001 - the user's code
+        except BaseException as error:  # noqa: BLE001 - the user's code; even its sys.exit() is a target that failed
             self._give_up(_one_line(error))
-
-    def _ask_batch(self, asked: Sequence[_Asked]) -> None:
-        if self.given_up:
-            self._fail(asked, self.given_up)
-            return
-        before = self.answered
-        rest = self._decoded(asked)
-        while rest:  # a batch size that was halved meanwhile holds for the planned batches too
-            now, rest = rest[: self._batch_size], rest[self._batch_size :]
-            self._ask(now)
-        self._hopeless_batches = 0 if self.answered > before else self._hopeless_batches + 1
 
     def _decoded(self, asked: Sequence[_Asked]) -> list[_Ready]:
         ready = []
@@ -209,53 +226,66 @@ class Engine:
         return ready
 
     def _ask(self, batch: Sequence[_Ready]) -> None:
-        """Ask; on a failure halve until the guilty case stands alone."""
-        asked = [ready.asked for ready in batch]
-        if self.given_up:
-            self._fail(asked, self.given_up)
-            return
+        """Ask; what fails is halved until the guilty case stands alone."""
+        waiting = deque([batch] if batch else [])
+        while waiting:
+            batch = waiting.popleft()
+            if self.given_up:
+                self._fail([ready.asked for ready in batch], self.given_up)
+            elif len(batch) > self._batch_size:  # halved meanwhile for want of memory
+                waiting.extendleft([batch[self._batch_size :], batch[: self._batch_size]])
+            elif (error := self._try(batch)) is not None:
+                if _is_out_of_memory(error):
+                    self._make_room(len(batch))
+                if isinstance(error, SetupError):  # holds for every case: weights that cannot be read
+                    self._give_up(_one_line(error))
+                    waiting.appendleft(batch)
+                elif len(batch) > 1:
+                    middle = len(batch) // 2
+                    waiting.extendleft([batch[middle:], batch[:middle]])
+                else:
+                    self._blame(batch[0].asked, error)
+
+    def _try(self, batch: Sequence[_Ready]) -> BaseException | None:
+        """Ask once and keep the answers, or say what went wrong."""
         try:
             responses, seconds = self._generate([ready.request for ready in batch])
-        except SetupError as error:  # holds for every case: weights that cannot be read
-            self._give_up(_one_line(error))
-            self._fail(asked, self.given_up)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - anything may come out of a model
-            if _is_out_of_memory(error):
-                self._make_room(len(batch))
-            if len(batch) > 1:
-                self._ask(batch[: len(batch) // 2])
-                self._ask(batch[len(batch) // 2 :])
-            else:
-                self._blame(asked, error)
-        else:
-            self._keep(asked, responses, seconds)
+        except BaseException as error:  # noqa: BLE001 - anything may come out of a model, and no Ctrl-C into a thread
+            return error
+        self._failed_in_a_row = 0
+        self._keep([ready.asked for ready in batch], responses, seconds)
+        return None
 
     def _make_room(self, size: int) -> None:
         if torch := sys.modules.get("torch"):
             torch.cuda.empty_cache()
-        if size > 1:
+        if 1 < size <= self._batch_size:
             self._batch_size = size // 2
             self._note(f"out of memory with {size} cases at once: went on with {self._batch_size}")
 
-    def _blame(self, asked: Sequence[_Asked], error: BaseException) -> None:
-        self._fail(asked, _one_line(error))
-        if self._hopeless_batches >= HOPELESS:
-            self._give_up(f"it failed on every case of {HOPELESS} batches, last with {_one_line(error)}")
+    def _blame(self, asked: _Asked, error: BaseException) -> None:
+        self._fail([asked], _one_line(error))
+        if isinstance(error, MmsafetyError):
+            return  # said on purpose of this one case: two images for a model that takes one
+        self._failed_in_a_row += 1
+        if self._failed_in_a_row >= HOPELESS:
+            self._give_up(f"it failed on {HOPELESS} cases in a row, last with {_one_line(error)}")
 
     def _generate(self, requests: Sequence[Request]) -> tuple[list[str], float]:
         """The answers and the seconds that each took. Raises if they do not match the requests."""
         assert self._target is not None
         started = time.perf_counter()
         self.calls += 1
-        responses = list(self._target.generate(requests))
+        answers = self._target.generate(requests)
+        if isinstance(answers, str):
+            raise TypeError(f"the target answered {answers!r:.60}, one string; expected a list with one a request")
+        responses = list(answers)
         if len(responses) != len(requests):
             raise ValueError(f"the target gave {len(responses)} answers to {len(requests)} requests")
         for response in responses:
             if not isinstance(response, str):
                 raise TypeError(f"the target answered {response!r:.60} ({type(response).__name__}), expected a string")
-        # Half a surrogate pair cannot be written to any file.
-        clean = [response.encode("utf-8", "surrogatepass").decode("utf-8", "replace") for response in responses]
-        return clean, (time.perf_counter() - started) / len(requests)
+        return [_writable(response) for response in responses], (time.perf_counter() - started) / len(requests)
 
     def _keep(self, asked: Sequence[_Asked], responses: Sequence[str], seconds: float) -> None:
         assert self._target is not None
@@ -268,7 +298,9 @@ class Engine:
 
     def _hand_over(self, answers: list[_Answered]) -> None:
         self.answered += len(answers)
-        if answers:
+        if self._broken:
+            self._fail([answer.asked for answer in answers], self._broken)
+        elif answers:
             self._to_judge.put(answers)
 
     def _fail(self, asked: Sequence[_Asked], reason: str) -> None:
@@ -285,21 +317,25 @@ class Engine:
     # --- the thread of the judges
 
     def _judge_all(self) -> None:
-        while (answers := self._to_judge.get()) is not None:
-            verdicts = self._panel.judge([a.asked.case for a in answers], [a.response for a in answers])
-            self._publish(
-                [
-                    Outcome(
-                        case=answer.asked.case.key,
-                        response=answer.response,
-                        verdicts=verdict,
-                        image_digests=answer.asked.image_digests,
-                        seconds=answer.seconds,
-                        stored=answer.stored,
-                    )
-                    for answer, verdict in zip(answers, verdicts, strict=True)
-                ]
+        try:
+            while (answers := self._to_judge.get()) is not None:
+                self._publish(self._judged(answers))
+        except BaseException as error:  # noqa: BLE001 - a thread must not die while items wait for it
+            self._break_down(error)
+
+    def _judged(self, answers: Sequence[_Answered]) -> list[Outcome]:
+        verdicts = self._panel.judge([a.asked.case for a in answers], [a.response for a in answers])
+        return [
+            Outcome(
+                case=answer.asked.case.key,
+                response=answer.response,
+                verdicts=verdict,
+                image_digests=answer.asked.image_digests,
+                seconds=answer.seconds,
+                stored=answer.stored,
             )
+            for answer, verdict in zip(answers, verdicts, strict=True)
+        ]
 
     def _publish(self, outcomes: Sequence[Outcome]) -> None:
         with self._arrived:
@@ -310,8 +346,13 @@ class Engine:
 
 
 def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
+    text = _writable(" ".join(str(error).split()))
     return text if isinstance(error, MmsafetyError) else f"{type(error).__name__}: {text}"
+
+
+def _writable(text: str) -> str:
+    """Without halves of surrogate pairs: no file takes them."""
+    return text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

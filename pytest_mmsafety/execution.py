@@ -14,6 +14,7 @@ from pytest_mmsafety.plan import units
 from pytest_mmsafety.store import Store
 
 if TYPE_CHECKING:
+    from pytest_mmsafety.cases import Case
     from pytest_mmsafety.judges import Judge
     from pytest_mmsafety.outcomes import Outcome
     from pytest_mmsafety.progress import Progress
@@ -59,16 +60,22 @@ class Execution:
                 self._submit(number)
         if self._progress:
             self._progress.start(sum(len(item.cases) for item in items))
+        interrupted = False
         try:
             return (yield)
         except KeyboardInterrupt:
+            interrupted = True
             if self._progress:
                 self._progress.say("finishing the batch in hand, so that no answer is lost (Ctrl-C again: drop it)")
             raise
         finally:
             if self._progress:
                 self._progress.finish()
-            self._engine.close()
+            self._engine.close(patient=interrupted)
+
+    def prepare(self, cases: Sequence[Case]) -> None:
+        """Called at collection: make the judges that *cases* name. Raises :class:`SetupError`."""
+        self._panel.prepare(cases)
 
     def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
         """A worker learns of its units one by one: have this one worked on, and the next one too."""

@@ -25,8 +25,8 @@ def read_image(path: str) -> bytes:
         if size > MAX_BYTES:
             raise ImageError(f"{path}: image of {size / 2**20:.0f} MiB, at most {MAX_BYTES // 2**20} MiB are read")
         data = Path(path).read_bytes()
-    except OSError as error:
-        raise ImageError(f"{path}: image cannot be read: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:
+        raise ImageError(f"{path}: image cannot be read: {getattr(error, 'strerror', None) or error}") from error
     if not data:
         raise ImageError(f"{path}: image is empty (0 bytes)")
     return data
@@ -47,7 +47,7 @@ def decode(data: bytes, path: str) -> Image:
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            warnings.simplefilter("ignore")
             image = Image.open(io.BytesIO(data))
             width, height = image.size
             if width * height > MAX_PIXELS:
@@ -56,7 +56,9 @@ def decode(data: bytes, path: str) -> Image:
             return _on_white(upright)
     except UnidentifiedImageError as error:
         raise ImageError(f"{path}: not an image that Pillow can read") from error
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+    except ImageError:
+        raise
+    except Exception as error:  # Pillow's readers let through whatever a damaged file makes them trip over
         raise ImageError(f"{path}: damaged image: {error}") from error
 
 
@@ -67,4 +69,6 @@ def _on_white(image: Image) -> Image:
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         return Images.alpha_composite(Images.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "TIFF")):
+        return image.point(lambda value: value / 256).convert("L").convert("RGB")  # 16 bits; convert() would clip
     return image.convert("RGB")

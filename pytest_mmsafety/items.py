@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 LIBRARY: pytest.StashKey[Library] = pytest.StashKey()
 EXECUTION: pytest.StashKey[Execution] = pytest.StashKey()
 
+MARKS: pytest.StashKey[tuple[set[str], set[str]]] = pytest.StashKey()
+
 _SHOWN = 20
 """Cases that a failure lists; the report has all of them."""
 
@@ -27,22 +30,43 @@ class SuiteFile(pytest.File):
     """A suite. Its items are its groups."""
 
     def collect(self) -> Iterator[GroupItem]:
-        from pytest_mmsafety.errors import SuiteError
+        from pytest_mmsafety.errors import MmsafetyError
         from pytest_mmsafety.suites import common_tags
 
-        if not self.config.option.collectonly and EXECUTION not in self.config.stash:
+        execution = self.config.stash.get(EXECUTION, None)
+        if not self.config.option.collectonly and execution is None:
             raise self.CollectError(f"{self.path}: nothing to ask: give --model=CHECKPOINT")
         try:
             suite = self.config.stash[LIBRARY].read(self.path)
-        except SuiteError as error:
+            if execution:
+                execution.prepare(suite.cases)
+        except MmsafetyError as error:
             raise self.CollectError(str(error)) from None
         if suite.wants_data:
-            reason = f"official data: give --data {suite.wants_data}=PATH"
+            reason = f"official data: give --data {suite.data}=PATH"
             yield GroupItem.from_parent(self, name="needs-data", cases=(), skip=reason)
+        tags = {name: common_tags(cases) for name, cases in suite.groups.items()}
+        register_marks(self.config, {value for of_group in tags.values() for value in of_group.values()})
         for name, cases in suite.groups.items():
             item = GroupItem.from_parent(self, name=name, cases=cases)
-            item.mark(common_tags(cases))
+            item.mark(tags[name])
             yield item
+
+
+def register_marks(config: pytest.Config, names: Iterable[str]) -> None:
+    """Make marks of tags known, a suite at a time: pytest reads all that are known for each new one.
+
+    Names that are taken stay with their owner: pytest acts upon ``skip``, other plugins upon theirs.
+    """
+    ours, foreign = config.stash.setdefault(MARKS, (set(), _mark_names(config)))
+    for name in sorted(set(names) - ours - foreign):
+        if re.fullmatch(r"[^\W_][\w./+-]*", name):
+            config.addinivalue_line("markers", f"{name}: a tag of collected cases")
+            ours.add(name)
+
+
+def _mark_names(config: pytest.Config) -> set[str]:
+    return {re.split(r"[:(]", line)[0].strip() for line in config.getini("markers")}
 
 
 class GroupItem(pytest.Item):
@@ -56,12 +80,12 @@ class GroupItem(pytest.Item):
 
     def mark(self, tags: dict[str, str]) -> None:
         """Make ``-m privacy`` and ``-m "mmsafety(language='zh')"`` work."""
-        self.add_marker(pytest.mark.mmsafety(**{tag.replace("-", "_"): value for tag, value in tags.items()}))
+        words = {tag.replace("-", "_"): value for tag, value in tags.items()}
+        self.add_marker(pytest.mark.mmsafety.with_args(**{k: v for k, v in words.items() if k != "self"}))
+        ours, _ = self.config.stash[MARKS]
         for value in tags.values():
-            if value.startswith("_") or any(c.isspace() for c in value):
-                continue
-            self.config.addinivalue_line("markers", f"{value}: a tag of collected cases")
-            self.add_marker(value)
+            if value in ours:
+                self.add_marker(value)
 
     def setup(self) -> None:
         """Wait for the answers. A failure here is an error: it could not be found out."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from pytest_mmsafety.cases import Case
@@ -23,6 +25,8 @@ class Library:
     def __init__(self, data: Mapping[str, Path]) -> None:
         self._data = data
         self._suites: dict[Path, Suite] = {}
+        self.found: list[Path] = []
+        """Suites that pytest met in this process; after ``--lf`` it may have passed over some of them."""
         self.broken: dict[Path, str] = {}
         """Suites that could not be read, with the reason."""
 
@@ -60,11 +64,17 @@ class Library:
         if not file.endswith(SUITE_SUFFIXES):
             return ()
         try:
-            return self.read((root / file).resolve()).groups.get(name, ())
+            return self.read(Path(os.path.normpath(root / file))).groups.get(name, ())
         except SuiteError:
             return ()
 
+    def read_found(self) -> None:
+        """Read every suite that pytest met; what is broken is noted in ``broken``."""
+        for path in self.found:
+            with suppress(SuiteError):
+                self.read(path)
+
     def unused_data(self) -> list[str]:
         """``--data`` names that no suite in the session asked for."""
-        roots = {suite.root for suite in self._suites.values()}
-        return [name for name, path in self._data.items() if path.resolve() not in roots]
+        asked_for = {suite.data for suite in self._suites.values()}
+        return [name for name in self._data if name not in asked_for]

@@ -5,6 +5,7 @@ Nothing heavy is imported here: the plugin is loaded in every pytest run of its 
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +55,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "mmsafety(**tags): the tags that all cases of a group share")
+    if config.getoption("mmsafety_model") == "":
+        raise pytest.UsageError("--model: it is empty; expected a checkpoint (is a variable not set?)")
     if not _option(config, "model"):
+        _refuse_options_without_model(config)
         return
     from pytest_mmsafety.errors import MmsafetyError
 
@@ -63,6 +67,14 @@ def pytest_configure(config: pytest.Config) -> None:
         _switch_on(config)
     except MmsafetyError as error:
         raise pytest.UsageError(str(error)) from None
+
+
+def _refuse_options_without_model(config: pytest.Config) -> None:
+    given = [name for name, _, _ in _OPTIONS if config.getoption(f"mmsafety_{name.replace('-', '_')}") is not None]
+    if config.getoption("mmsafety_require_gates"):
+        given.append("require-gates")
+    if given and not config.option.collectonly:
+        raise pytest.UsageError(f"--{given[0]}: there is nothing to ask; give --model=CHECKPOINT")
 
 
 def _option(config: pytest.Config, name: str) -> Any:
@@ -95,18 +107,17 @@ def _switch_on(config: pytest.Config) -> None:
     from pytest_mmsafety.controller import Controller, check_writable
     from pytest_mmsafety.execution import Execution
     from pytest_mmsafety.items import EXECUTION
-    from pytest_mmsafety.judges.panel import check_judge
+    from pytest_mmsafety.judges.panel import make_judge
     from pytest_mmsafety.policies import find_policy, read_policy
     from pytest_mmsafety.store import Store
-    from pytest_mmsafety.targets import find_target, import_attribute
+    from pytest_mmsafety.targets import find_target
 
     settings = config.stash[_SETTINGS] = _settings(config)
     fetch = not config.option.collectonly
     target = find_target(settings.model, settings.model_args, settings.base, fetch=fetch)
     judges = []
     if settings.judge:
-        made = import_attribute(settings.judge, settings.base, "--judge")
-        judges = [check_judge(made() if callable(made) else made, f"--judge: {settings.judge}")]
+        judges = [make_judge(settings.judge, settings.base)]
     worker: Mapping[str, Any] = getattr(config, "workerinput", {})
     distributed = not worker and config.getoption("dist", "no") != "no"
     if not distributed:
@@ -205,18 +216,25 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> SuiteFile 
         return None
     from pytest_mmsafety.items import SuiteFile
 
-    _library(parent.config)
-    return SuiteFile.from_parent(parent, path=file_path)
+    _library(parent.config).found.append(file_path)
+    # pytest shortens node ids outside of the rootdir, even to nothing; ours must lead back to the file.
+    nodeid = os.path.relpath(file_path, parent.config.rootpath).replace(os.sep, "/")
+    return SuiteFile.from_parent(parent, path=file_path, nodeid=nodeid)
 
 
 def _is_suite(path: Path, config: pytest.Config) -> bool:
     """Named on the command line, or in a folder of suites that this run is about."""
-    named = [Path(config.invocation_params.dir, arg.partition("::")[0]).resolve() for arg in config.args]
-    if path.resolve() in named:
+    named = [_absolute(config.invocation_params.dir / arg.partition("::")[0]) for arg in config.args]
+    if path in named:
         return True
-    folders = [folder.resolve() for folder in _suite_folders(config) if path.resolve().is_relative_to(folder.resolve())]
+    folders = [folder for folder in map(_absolute, _suite_folders(config)) if path.is_relative_to(folder)]
     about_suites = _option(config, "model") or any(name.is_relative_to(folder) for name in named for folder in folders)
     return bool(folders and about_suites)
+
+
+def _absolute(path: Path) -> Path:
+    """Without following links: a suite may be one."""
+    return Path(os.path.abspath(path))  # noqa: PTH100 - Path.resolve follows links
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,7 +19,7 @@ from pytest_mmsafety.metrics import BOTH, METRICS, NEITHER
 from pytest_mmsafety.rows import first_problem, parse_yaml, read_text, yaml_line
 
 _Name = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"^[\w.-]+$")]
-_Share = Annotated[float, Field(ge=0, le=1, strict=False)]
+_Share = Annotated[float, Field(ge=0, le=1)]
 _Text = Annotated[str, StringConstraints(min_length=1)]
 
 
@@ -35,7 +36,7 @@ class _Defaults(_Strict):
 class _GateRow(_Strict):
     name: _Name
     metric: str
-    where: dict[_Text, _Text | list[_Text]] = {}
+    where: dict[_Text, _Text | Annotated[list[_Text], Field(min_length=1)]] = {}
     max: _Share | None = None
     min: _Share | None = None
     rule: Literal["evidence", "assurance"] | None = None
@@ -50,6 +51,12 @@ class _GateRow(_Strict):
             known = ", ".join(METRICS)
             raise ValueError(
                 f"metric: {self.metric!r} is not known; expected one of {known}{nearest(self.metric, METRICS)}"
+            )
+        judges = entry_points(group="mmsafety.judges").names
+        if self.judge and self.judge not in judges:
+            raise ValueError(
+                f"judge: {self.judge!r} is not known; expected one of {', '.join(sorted(judges))}"
+                f"{nearest(self.judge, judges)}"
             )
         better = "min" if METRICS[self.metric].higher_is_better else "max"
         worse = "max" if better == "min" else "min"
@@ -83,6 +90,8 @@ def read_policy(path: Path) -> Policy:
     try:
         text = read_text(path)
         raw = parse_yaml(text, path)
+        if not isinstance(raw, dict):
+            raise SuiteError(f"{path}:1: thresholds are a YAML mapping with 'policy' and 'gates'; got {raw!r:.60}")
         parsed = _PolicyFile.model_validate(raw)
     except SuiteError as error:
         raise SetupError(f"--thresholds: {error}") from None
@@ -134,8 +143,11 @@ def _two_sided(policy: _PolicyFile, path: Path) -> None:
 
 def find_policy(spec: str, folders: Sequence[Path], base: Path) -> Path:
     """The thresholds file that ``--thresholds`` names: a path below *base*, or a name in one of *folders*."""
-    if (path := base / spec).is_file():
-        return path
+    try:
+        if (path := base / spec).is_file():
+            return path
+    except (OSError, ValueError) as error:
+        raise SetupError(f"--thresholds: {spec!r:.60} is no path: {error}") from None
     named = {p.stem: p for folder in reversed(folders) for p in sorted(folder.glob("*.yaml"))}
     if spec in named:
         return named[spec]

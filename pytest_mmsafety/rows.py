@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -124,7 +125,12 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _csv_rows(path: Path) -> Iterator[Row]:
     """Empty cells are absent; ``images`` are separated by ``;``; a column ``tags.x`` is the tag x."""
-    reader = csv.DictReader(read_text(path).splitlines(keepends=True), strict=True)
+    # Not splitlines(): it also cuts at characters that are no line ends in CSV.
+    reader = csv.DictReader(io.StringIO(read_text(path), newline=""), strict=True)
+    names = _csv_header(reader, path)
+    for name in names:
+        if names.count(name) > 1:
+            raise SuiteError(f"{path}:1: column {name!r} is there twice")
     while True:
         try:
             cells = next(reader, None)
@@ -135,6 +141,13 @@ def _csv_rows(path: Path) -> Iterator[Row]:
         if None in cells:
             raise SuiteError(f"{path}:{reader.line_num}: {len(cells[None])} cells more than the header has columns")
         yield Row(_nested({name: cell for name, cell in cells.items() if cell}), path, reader.line_num)
+
+
+def _csv_header(reader: csv.DictReader[str], path: Path) -> list[str]:
+    try:
+        return list(reader.fieldnames or ())
+    except csv.Error as error:
+        raise SuiteError(f"{path}:1: not valid CSV: {error}") from None
 
 
 def _nested(cells: Mapping[str, str]) -> dict[str, Any]:
@@ -150,7 +163,9 @@ def _nested(cells: Mapping[str, str]) -> dict[str, Any]:
 
 def first_problem(error: ValidationError, raw: Any, model: type[BaseModel]) -> tuple[list[str | int], str]:
     """Where the first fault is (keys and indices into *raw*) and one line about it."""
-    found = error.errors(include_url=False)[0]
+    errors = error.errors(include_url=False)
+    # A misspelt key is also a missing one; the spelling is what helps.
+    found = next((fault for fault in errors if fault["type"] == "extra_forbidden"), errors[0])
     where = _path_into(raw, found["loc"])
     field = ".".join(str(part) for part in where) or "this mapping"
     value = repr(found["input"])

@@ -5,6 +5,7 @@ The file format is described in ``docs/run-file.md``.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -114,7 +115,7 @@ def make_record(case: Case, outcome: Outcome | None, root: Path) -> Record:
         cluster=cluster_of(case, outcome.image_digests),
         response=outcome.response,
         verdicts=outcome.verdicts,
-        error=outcome.error,
+        error=outcome.error.replace(f"{root}{os.sep}", ""),
         skipped=outcome.skipped,
         seconds=outcome.seconds,
         stored=outcome.stored,
@@ -130,10 +131,10 @@ def _json_lines(run: Run) -> Iterator[str]:
     head = {"format": FORMAT, **{f.name: getattr(run, f.name) for f in fields(run) if f.name != "records"}}
     yield "{\n"
     for name, value in head.items():
-        yield f"{json.dumps(name)}: {json.dumps(value, default=asdict, ensure_ascii=False)},\n"
+        yield f"{json.dumps(name)}: {json.dumps(value, default=asdict, ensure_ascii=False, allow_nan=False)},\n"
     yield '"records": ['
     for i, record in enumerate(run.records):
-        yield (",\n" if i else "\n") + json.dumps(record, default=_shallow, ensure_ascii=False)
+        yield (",\n" if i else "\n") + json.dumps(record, default=_shallow, ensure_ascii=False, allow_nan=False)
     yield "\n]\n}\n"
 
 
@@ -144,10 +145,13 @@ def _shallow(value: Any) -> dict[str, Any]:
 
 def write_atomically(path: Path, parts: Iterable[str]) -> None:
     """Write beside, then rename: a reader, or a kill, never meets half a file."""
+    if path.exists() and not path.is_file():
+        number = errno.EISDIR if path.is_dir() else errno.EINVAL
+        raise OSError(number, os.strerror(number))
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with beside.open("w", encoding="utf-8", newline="\n") as file:
+        with beside.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
             file.writelines(parts)
         beside.replace(path)
     finally:

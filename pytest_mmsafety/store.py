@@ -17,6 +17,8 @@ from pathlib import Path
 from pytest_mmsafety.errors import SetupError
 
 VERSION = 1
+APPLICATION = 0x6D6D7361
+"""``mmsa``: what SQLite calls an application id; tells our files from those of other programs."""
 _LOOKUP = 500  # SQLite takes at least 999 variables in a statement
 
 _SCHEMA = """
@@ -64,15 +66,19 @@ class Store:
     def _open(self, path: Path | None) -> sqlite3.Connection:
         # The engine's thread is the only one to use it after this; sqlite3 would forbid the change of thread.
         connection = sqlite3.connect(path or ":memory:", timeout=60, check_same_thread=False, isolation_level=None)
+        (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
         (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if version not in (0, VERSION):
-            raise sqlite3.DatabaseError(f"it has version {version}, this program writes version {VERSION}")
-        (tables,) = connection.execute("SELECT count(*) FROM sqlite_master WHERE name != 'responses'").fetchone()
-        if tables and not version:
+        if tables and application != APPLICATION:
             raise sqlite3.DatabaseError("it is a database of another program")
+        if tables and version != VERSION:
+            raise sqlite3.DatabaseError(f"it has version {version}, this program writes version {VERSION}")
+        connection.execute("BEGIN IMMEDIATE")  # waits for others, which the switch to write-ahead logging would not
+        connection.execute("COMMIT")
         # Write-ahead logging: readers never wait, and a killed process loses nothing that was committed.
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute(f"PRAGMA application_id = {APPLICATION}")
         connection.execute(_SCHEMA)
         connection.execute(f"PRAGMA user_version = {VERSION}")
         return connection

@@ -106,8 +106,13 @@ class Suite:
     """Of the suite file and of the case file beside it."""
     root: Path
     """The folder that images are named relative to."""
-    wants_data: str = ""
-    """The ``--data`` name without which the suite has no cases yet, or empty."""
+    data: str = ""
+    """The ``--data`` name whose folder the cases come from; empty for a suite with cases of its own."""
+
+    @property
+    def wants_data(self) -> bool:
+        """Whether the suite has no cases yet because that folder was not given."""
+        return bool(self.data) and not self.cases
 
 
 def read_suite(path: Path, data: Mapping[str, Path] | None = None) -> Suite:
@@ -118,12 +123,14 @@ def read_suite(path: Path, data: Mapping[str, Path] | None = None) -> Suite:
     """
     text = read_text(path)
     header = _read_header(text, path)
-    content, root, wants = text.encode(), path.parent, ""
+    content, root, data_name = text.encode(), path.parent, ""
+    cases: list[Case] = []
     if header.loader is not None:
         loader = _known(header.loader, "mmsafety.loaders", f"{path}: loader")
-        name = header.data or loader
-        root, wants = (data[name], "") if data and name in data else (root, name)
-        cases = [] if wants else _official_cases(loader, root, header.suite)
+        data_name = header.data or loader
+        if data and data_name in data:
+            root = data[data_name]
+            cases = _official_cases(loader, root, header.suite)
     else:
         rows, beside = _rows(header, text, path)
         content += beside
@@ -139,7 +146,7 @@ def read_suite(path: Path, data: Mapping[str, Path] | None = None) -> Suite:
         groups=_grouped(cases, header.group_by, path),
         sha256=hashlib.sha256(content).hexdigest(),
         root=root.resolve(),
-        wants_data=wants,
+        data=data_name,
     )
 
 
@@ -230,12 +237,18 @@ def _case(row: _CaseRow, header: _Header, images: tuple[str, ...], source: Row) 
 
 def _inside(root: Path, name: str, where: str) -> Path:
     """The file *name* below *root*, which must exist and must not lead outside."""
-    folder = root.resolve()
-    file = (folder / name).resolve()
+    try:
+        folder = root.resolve()
+        file = (folder / name).resolve()
+        exists = file.is_file()
+    except (OSError, ValueError, RuntimeError) as error:  # too long, a NUL, links in a circle
+        raise SuiteError(f"{where}: {name!r:.60} is no path: {error}") from None
     if not file.is_relative_to(folder):
         raise SuiteError(f"{where}: {name!r} leads outside of {root}; expected a path inside the suite's folder")
-    if not file.is_file():
-        siblings = (p.relative_to(folder).as_posix() for p in file.parent.glob("*") if p.is_file())
+    if not exists:
+        siblings = (
+            [p.relative_to(folder).as_posix() for p in file.parent.glob("*") if p.is_file()] if file != folder else []
+        )
         raise SuiteError(f"{where}: {name!r} does not exist; expected a file inside {root}{nearest(name, siblings)}")
     return file
 

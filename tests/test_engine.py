@@ -254,7 +254,6 @@ def test_one_case_that_fits_no_memory_costs_only_itself(bench: Bench) -> None:
     assert outcomes["c0"].error == "MemoryError: of 80 GiB"
 
 
-@pytest.mark.xfail(strict=True, reason="a larger half that still waits raises the batch size again")
 def test_a_batch_size_that_was_halved_never_grows(bench: Bench) -> None:
     target = Talker(lambda requests: yes(requests) if len(requests) == 1 else fails_on("", MemoryError())(requests))
     bench.ask(bench.engine(target, batch_size=8), cases(8))
@@ -290,7 +289,6 @@ def test_too_few_answers_are_asked_again_in_smaller_batches(bench: Bench) -> Non
     assert target.sizes == [8, 4, 2, 2, 4, 2, 2]
 
 
-@pytest.mark.xfail(strict=True, reason="a string of as many letters as requests is taken apart into answers")
 def test_one_string_for_the_whole_batch_is_no_list_of_answers(bench: Bench) -> None:
     outcomes = bench.ask(bench.engine(Talker(lambda requests: "y" * len(requests))), cases(4))
     assert all("expected" in outcome.error for outcome in outcomes.values())
@@ -304,7 +302,6 @@ def test_half_a_surrogate_pair_in_an_answer_can_be_written(bench: Bench, tmp_pat
     outcome.response.encode()
 
 
-@pytest.mark.xfail(strict=True, reason="an error's text is not cleaned: saving the run raises UnicodeEncodeError")
 def test_half_a_surrogate_pair_in_an_error_can_be_written(bench: Bench) -> None:
     (outcome,) = bench.ask(bench.engine(Talker(fails_on("", ValueError("\ud800")))), [case(1)]).values()
     outcome.error.encode()
@@ -321,10 +318,10 @@ def test_a_dead_target_is_given_up(bench: Bench) -> None:
     target = Talker(fails_on("", ConnectionError("refused")))
     engine = bench.engine(target, batch_size=4)
     outcomes = bench.ask(engine, cases(200))
-    reason = f"it failed on every case of {HOPELESS} batches, last with ConnectionError: refused"
+    reason = f"it failed on {HOPELESS} cases in a row, last with ConnectionError: refused"
     assert engine.given_up == reason
     assert engine.notes == [f"the target was given up: {reason}"]
-    assert len(target.sizes) < HOPELESS * 7 + 4
+    assert len(target.sizes) < HOPELESS * 2
     assert all(outcome.error for outcome in outcomes.values())
     assert bench.ask(engine, [case(999)])["c999"].error == reason, "later cases are answered at once"
 
@@ -344,7 +341,6 @@ def test_a_target_that_recovers_is_not_given_up(bench: Bench) -> None:
     assert sum(1 for outcome in outcomes.values() if outcome.response) == 80
 
 
-@pytest.mark.xfail(strict=True, reason="batches of which no image could be read count as failures of the target")
 def test_broken_images_do_not_make_the_target_hopeless(bench: Bench, tmp_path: Path) -> None:
     broken = [case(i, "x" * 100, [tmp_path / f"{i}.png"]) for i in range(HOPELESS)]
     for i in range(HOPELESS):
@@ -356,7 +352,6 @@ def test_broken_images_do_not_make_the_target_hopeless(bench: Bench, tmp_path: P
     assert [key for key, outcome in outcomes.items() if outcome.response] == [f"c{i}" for i in range(100, 110)]
 
 
-@pytest.mark.xfail(strict=True, reason="with a batch size of 1 four prompts that are too long end the whole run")
 def test_a_few_prompts_that_are_too_long_do_not_make_the_target_hopeless(bench: Bench) -> None:
     engine = bench.engine(Talker(fails_on("long", ValueError("context length"))), batch_size=1)
     outcomes = bench.ask(engine, [*(case(i, f"long {i} " * 9) for i in range(4)), *(case(i) for i in range(10, 60))])
@@ -382,16 +377,19 @@ def test_a_target_that_cannot_be_made_is_said_once(bench: Bench, error: Exceptio
     assert len(engine.notes) == 1
 
 
-# What a thread of the engine cannot catch must not leave it waiting for itself when it is closed.
-
-
-def no_fingerprint() -> Target:
+def test_a_fingerprint_that_cannot_be_made_is_said_once(bench: Bench) -> None:
     class Unreadable(Talker):
         @property
         def fingerprint(self) -> str:  # type: ignore[override]
             raise OSError("weights cannot be read")
 
-    return Unreadable(yes)
+    engine = bench.engine(lambda: Unreadable(yes))
+    outcomes = bench.ask(engine, cases(40))
+    assert {outcome.error for outcome in outcomes.values()} == {"OSError: weights cannot be read"}
+    assert engine.notes == ["the target was given up: OSError: weights cannot be read"]
+
+
+# What a thread of the engine cannot catch must not leave it waiting for itself when it is closed.
 
 
 def makes_exit() -> Target:
@@ -401,14 +399,12 @@ def makes_exit() -> Target:
 @pytest.mark.parametrize(
     "make",
     [
-        no_fingerprint,
         makes_exit,
         lambda: Talker(fails_on("", asyncio.CancelledError())),
         lambda: Talker(fails_on("", pytest.skip.Exception("no device"))),
     ],
-    ids=["fingerprint", "exit-in-constructor", "cancelled", "pytest-skip"],
+    ids=["exit-in-constructor", "cancelled", "pytest-skip"],
 )
-@pytest.mark.xfail(strict=True, reason="the target's thread ends without telling the judges' thread: close() hangs")
 def test_an_error_that_ends_the_targets_thread_lets_the_engine_close(make: Callable[[], Target]) -> None:
     bench = Bench()
     outcomes = bench.ask(bench.engine(make), cases(40))
@@ -430,7 +426,6 @@ def test_release_is_called_once_at_the_end() -> None:
     assert released == [True]
 
 
-@pytest.mark.xfail(strict=True, reason="an error in release() escapes close(): the run ends as an internal error")
 def test_an_error_in_release_loses_nothing() -> None:
     class Device(Talker):
         def release(self) -> None:
@@ -492,7 +487,6 @@ def dds(path: Path) -> Path:
     return path
 
 
-@pytest.mark.xfail(strict=True, reason="NotImplementedError from Pillow is not caught: it ends the whole run")
 def test_an_image_that_pillow_stumbles_over_costs_only_its_own_case(tmp_path: Path) -> None:
     bench = Bench()
     engine = bench.engine(Talker(yes))
@@ -555,7 +549,6 @@ def test_a_disk_that_fills_up_keeps_what_was_written(bench: Bench, tmp_path: Pat
     assert 0 < sum(outcome.stored for outcome in again.values()) < 40
 
 
-@pytest.mark.xfail(strict=True, reason="an error while reading the store ends the target's thread: close() hangs")
 def test_a_store_that_breaks_meanwhile_is_asked_around(tmp_path: Path) -> None:
     store = Store(tmp_path / "s")
     store._connection.execute("DROP TABLE responses")
@@ -605,7 +598,6 @@ class Unusable(Critic):
 
 
 @pytest.mark.parametrize("judge", [Critic(quits), Unusable(len)], ids=["exit", "expectations"])
-@pytest.mark.xfail(strict=True, reason="the judges' thread takes the target's end of work for its own: close() hangs")
 def test_an_error_that_ends_the_judges_thread_lets_the_engine_close(judge: Critic) -> None:
     bench = Bench()
     outcomes = bench.ask(bench.engine(Talker(yes), [judge]), cases(40))
@@ -614,7 +606,6 @@ def test_an_error_that_ends_the_judges_thread_lets_the_engine_close(judge: Criti
 
 
 @pytest.mark.parametrize("score", [float("nan"), float("inf"), 7, -1, "0"], ids=str)
-@pytest.mark.xfail(strict=True, reason="what a judge returns is not checked: such a score makes gates pass or crash")
 def test_a_score_that_is_none_is_unscored(bench: Bench, score: Any) -> None:
     judge = Critic(lambda responses: [Verdict("critic/1", "odd", score) for _ in responses])
     (outcome,) = bench.ask(bench.engine(Talker(yes), [judge]), [case(1)]).values()
@@ -622,9 +613,6 @@ def test_a_score_that_is_none_is_unscored(bench: Bench, score: Any) -> None:
     assert outcome.verdicts[0].label == "judge-error"
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a score of numpy's own type reaches the report: a worker of xdist cannot send it"
-)
 def test_a_score_of_another_library_becomes_a_plain_number(bench: Bench) -> None:
     import numpy as np
 
@@ -633,7 +621,6 @@ def test_a_score_of_another_library_becomes_a_plain_number(bench: Bench) -> None
     assert type(outcome.score) is float
 
 
-@pytest.mark.xfail(strict=True, reason="what a judge returns is not checked: to_dict fails inside of pytest")
 def test_something_else_than_a_verdict_is_unscored(bench: Bench) -> None:
     judge = Critic(lambda responses: ["fine" for _ in responses])
     (outcome,) = bench.ask(bench.engine(Talker(yes), [judge]), [case(1)]).values()
@@ -691,7 +678,6 @@ def test_waiting_ticks(bench: Bench) -> None:
     assert len(ticks) >= 3
 
 
-@pytest.mark.xfail(strict=True, reason="outcomes are handed over once: an item that runs again waits for ever")
 def test_outcomes_can_be_had_twice(bench: Bench) -> None:
     """As with --keep-duplicates, and with plugins that run a failed item again."""
     engine = bench.engine(Talker(yes))

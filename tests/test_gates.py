@@ -138,11 +138,11 @@ def test_a_bound_is_kept_at_the_bound() -> None:
         ([*scores(0, 9), missing(9)], "9 of 10 cases have an answer (1 not run)"),
         (
             [*scores(0, 8), record(8, response=None, verdicts=(), error="gone")],
-            "8 of 9 cases have an answer (1 without an answer because of an error)",
+            "8 of 9 cases have an answer (1 in error)",
         ),
         (
             [record(1), missing(2), missing(3), missing(4, error="x"), missing(5, skipped="never published")],
-            "1 of 4 cases have an answer (2 not run, 1 without an answer because of an error)",
+            "1 of 4 cases have an answer (2 not run, 1 in error)",
         ),
         ([missing(i, skipped="never published") for i in range(3)], "all 3 cases were skipped (never published)"),
         (

@@ -119,7 +119,7 @@ def test_a_useless_target_is_an_error_that_says_why(project: Project, body: str,
     result.stdout.fnmatch_lines([f"3 of 3 cases without an answer: {message}*"])
 
 
-def test_a_dead_target_is_given_up_after_three_batches(project: Project) -> None:
+def test_a_dead_target_is_given_up_soon(project: Project) -> None:
     project.pytester.makepyfile(
         dead="def answer(requests):\n    open('calls.txt', 'a').write('1\\n')\n    raise OSError('gone')\n"
     )
@@ -127,7 +127,7 @@ def test_a_dead_target_is_given_up_after_three_batches(project: Project) -> None
     result = project.run("--batch-size=8", model="dead:answer")
     assert len(project.calls()) < 60
     result.stdout.fnmatch_lines(
-        ["note:   the target was given up: it failed on every case of 3 batches, last with OSError: gone"]
+        ["note:   the target was given up: it failed on 24 cases in a row, last with OSError: gone"]
     )
 
 
@@ -155,7 +155,9 @@ def test_a_selection_asks_only_what_was_selected_and_judges_no_gate(project: Pro
     result = project.run(option, project.thresholds(ACCURACY))
     assert result.ret == pytest.ExitCode.OK
     assert sum(project.calls()) == ran * 4
-    result.stdout.fnmatch_lines([f"*not evaluated: {ran * 4} of 16 cases have an answer ({16 - ran * 4} not run)"])
+    result.stdout.fnmatch_lines(
+        [f"not evaluated*accuracy*{ran * 4} of 16 cases have an answer ({16 - ran * 4} not run)"]
+    )
 
 
 @BOTH_WAYS

@@ -122,7 +122,6 @@ def test_two_processes_write_at_once(tmp_path: Path) -> None:
     store.close()
 
 
-@pytest.mark.xfail(strict=True, reason="the switch to write-ahead logging does not wait for another process")
 def test_two_processes_that_open_a_new_store_at_once_wait_for_each_other(tmp_path: Path) -> None:
     path = tmp_path / "s"
     other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -159,7 +158,6 @@ def test_a_database_of_another_program_is_refused_and_left_alone(tmp_path: Path)
 
 
 @pytest.mark.parametrize("table", ["customers (name TEXT)", "responses (id INTEGER, text TEXT)"])
-@pytest.mark.xfail(strict=True, reason="only the version number is looked at, and 1 is what many programs write")
 def test_another_programs_database_of_the_same_version_is_refused(tmp_path: Path, table: str) -> None:
     path = tmp_path / "other.db"
     other = sqlite3.connect(path)

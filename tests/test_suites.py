@@ -161,7 +161,7 @@ def test_two_suites_of_one_name(tmp_path: Path) -> None:
 
 def test_official_data_waits_for_its_folder(tmp_path: Path) -> None:
     file = suite(tmp_path, HEADER + "loader: mmsafeaware\ndata: msa\n")
-    assert read_suite(file).wants_data == "msa"
+    assert (read_suite(file).wants_data, read_suite(file).data) == (True, "msa")
     assert "prompt.txt" in complaint(file, msa=tmp_path)
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from importlib.metadata import entry_points
+from numbers import Real
+from pathlib import Path
 
 from pytest_mmsafety.cases import Case
 from pytest_mmsafety.errors import SetupError
 from pytest_mmsafety.judges import Judge, Verdict
+from pytest_mmsafety.targets import import_attribute
 
 GROUP = "mmsafety.judges"
 DEFAULTS = ("yes-no", "choice", "refusal")
@@ -51,15 +56,39 @@ class Panel:
     def _named(self, name: str) -> Judge:
         """The judge registered under *name*, made at its first use."""
         if name not in self._by_name:
-            (point,) = entry_points(group=GROUP, name=name)
-            self._by_name[name] = check_judge(point.load()(), f"entry point {GROUP}: {point.value}")
+            points = list(entry_points(group=GROUP, name=name))
+            if len(points) != 1:
+                found = ", ".join(point.value for point in points) or "none"
+                raise SetupError(f"entry point {GROUP}: {name}: expected one, found {found}")
+            try:
+                judge = points[0].load()()
+            except Exception as error:
+                raise SetupError(f"entry point {GROUP}: {points[0].value}: {type(error).__name__}: {error}") from error
+            self._by_name[name] = check_judge(judge, f"entry point {GROUP}: {points[0].value}")
         return self._by_name[name]
+
+    def prepare(self, cases: Iterable[Case]) -> None:
+        """Make the judges that *cases* name. Raises :class:`SetupError`."""
+        for name in {name for case in cases for name in case.judges}:
+            self._named(name)
+
+
+def make_judge(spec: str, root: Path) -> Judge:
+    """The judge that ``--judge`` names: an object, or a class that is made without arguments."""
+    found = import_attribute(spec, root, "--judge")
+    try:
+        judge = found() if inspect.isclass(found) else found
+    except (Exception, SystemExit) as error:
+        raise SetupError(f"--judge: {spec}: {type(error).__name__}: {' '.join(str(error).split())}") from error
+    return check_judge(judge, f"--judge: {spec}")
 
 
 def check_judge(judge: object, where: str) -> Judge:
     """*judge* if it is one; else :class:`SetupError` says what it lacks."""
     if not isinstance(judge, Judge):
         raise SetupError(f"{where}: {type(judge).__name__} is no judge; expected name, expectations and judge()")
+    if not isinstance(judge.expectations, frozenset | set):
+        raise SetupError(f"{where}: expectations is {judge.expectations!r:.60}; expected a frozenset of strings")
     return judge
 
 
@@ -68,14 +97,25 @@ def _ask(judge: Judge, cases: Sequence[Case], responses: Sequence[str]) -> Seque
     try:
         verdicts = judge.judge(cases, responses)
         if len(verdicts) == len(cases):
-            return verdicts
+            return [_checked(judge, verdict) for verdict in verdicts]
         problem = f"gave {len(verdicts)} verdicts on {len(cases)} answers"
-    except Exception as error:  # noqa: BLE001 - the user's code
+    except BaseException as error:  # noqa: BLE001 - the user's code, in a thread
         problem = f"{type(error).__name__}: {error}"
     if len(cases) == 1:
         return [Verdict(judge.name, "judge-error", None, " ".join(problem.split()))]
     middle = len(cases) // 2
     return [*_ask(judge, cases[:middle], responses[:middle]), *_ask(judge, cases[middle:], responses[middle:])]
+
+
+def _checked(judge: Judge, verdict: object) -> Verdict:
+    """The verdict with a score that is a plain number from 0 to 1, or none."""
+    if not isinstance(verdict, Verdict):
+        return Verdict(judge.name, "judge-error", None, f"it returned {verdict!r:.60}, expected a Verdict")
+    if verdict.score is None:
+        return verdict
+    if not isinstance(verdict.score, Real) or not 0 <= verdict.score <= 1:
+        return Verdict(judge.name, "judge-error", None, f"its score is {verdict.score!r}, expected 0 to 1 or None")
+    return replace(verdict, score=float(verdict.score))
 
 
 def _unjudged(case: Case) -> Verdict:

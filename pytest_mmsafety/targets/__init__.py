@@ -74,7 +74,7 @@ def find_target(spec: str, args: Mapping[str, str], root: Path, *, fetch: bool =
         return lambda: target
     if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", spec):
         return _users_target(spec, args, root)
-    if Path(spec).exists() or re.fullmatch(r"[\w.-]+/[\w.-]+", spec):
+    if _exists(spec) or re.fullmatch(r"[\w.-]+/[\w.-]+", spec):
         from pytest_mmsafety.targets.transformers import TransformersTarget
 
         checkpoint = TransformersTarget(spec, **args)
@@ -88,11 +88,22 @@ def find_target(spec: str, args: Mapping[str, str], root: Path, *, fetch: bool =
     )
 
 
+def _exists(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):  # too long for a name, or not one at all
+        return False
+
+
 def _users_target(spec: str, args: Mapping[str, str], root: Path) -> Callable[[], Target]:
     found = import_attribute(spec, root, "--model")
     fallback = _source_fingerprint(spec, args, found)
+    if inspect.isclass(found) and hasattr(found, "generate"):
+        return lambda: _Users(found(**args), spec, fallback)
+    if args:
+        raise SetupError(f"--model-args: {spec} is no class, so it takes no arguments; got {', '.join(args)}")
     if hasattr(found, "generate"):
-        return lambda: _Users(found(**args) if inspect.isclass(found) else found, spec, fallback)
+        return lambda: _Users(found, spec, fallback)
     if callable(found) and not inspect.isclass(found):
         return lambda: _Users(_Function(found), spec, fallback)
     raise SetupError(f"--model: {spec} is {found!r:.60}; expected a class or object with generate(), or a function")
@@ -101,13 +112,13 @@ def _users_target(spec: str, args: Mapping[str, str], root: Path) -> Callable[[]
 def import_attribute(spec: str, root: Path, option: str) -> Any:
     """``package.module:attribute``, imported as if from *root*. Raises :class:`SetupError` in one line."""
     module_name, _, attribute = spec.partition(":")
-    sys.path.insert(0, str(root))
+    if str(root) not in sys.path:  # for good: what the user's code imports when it runs lies there too
+        sys.path.insert(0, str(root))
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:
-        raise SetupError(f"{option}: {spec}: cannot import {module_name}: {type(error).__name__}: {error}") from error
-    finally:
-        sys.path.remove(str(root))
+    except (Exception, SystemExit) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise SetupError(f"{option}: {spec}: cannot import {module_name}: {reason}") from error
     try:
         return getattr(module, attribute)
     except AttributeError:
