@@ -106,9 +106,9 @@ def read_policy(path: Path) -> Policy:
 
 
 def _problem(error: ValidationError, raw: Any, text: str, path: Path) -> str:
-    location = error.errors()[0]["loc"]
+    where, _ = first_problem(error, raw, _PolicyFile)
     parts: dict[str, type[BaseModel]] = {"gates": _GateRow, "defaults": _Defaults}
-    model = parts.get(str(location[0]), _PolicyFile) if len(location) > 1 else _PolicyFile
+    model = parts.get(str(where[0]), _PolicyFile) if len(where) > 1 else _PolicyFile
     where, problem = first_problem(error, raw, model)
     return f"{path}:{yaml_line(text, where)}: {problem}"
 

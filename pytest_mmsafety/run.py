@@ -147,7 +147,7 @@ def write_atomically(path: Path, parts: Iterable[str]) -> None:
     """Write beside, then rename: a reader, or a kill, never meets half a file."""
     if path.exists() and not path.is_file():
         number = errno.EISDIR if path.is_dir() else errno.EINVAL
-        raise OSError(number, os.strerror(number))
+        raise OSError(number, os.strerror(number), str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
