@@ -21,7 +21,7 @@ USAGE_ERROR = 4
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit codes: 0 done, 4 the input is wrong (one line on standard error says what)."""
+    """Exit codes: 0 done, 2 no such command or option, 4 the input is wrong (one line says what)."""
     arguments = _parser().parse_args(argv)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from pytest_mmsafety.progress import Progress
     from pytest_mmsafety.settings import Settings
 
-_SECRET = re.compile("key|token|secret|password|credential", re.IGNORECASE)
+_SECRET = re.compile("(^|[_-])(api_?key|key|token|secret|password|credentials?)$", re.IGNORECASE)
+_USER_OF_URL = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 _LIBRARIES = ("torch", "transformers", "pillow", "pytest")
 
 
@@ -53,7 +54,7 @@ class Controller:
         self._target = settings.model
         self._fingerprint = ""
         self._gates: list[GateResult] | None = None
-        self._complete = False
+        self._started = self._complete = False
         self._written: list[str] = []
         self._write_errors: list[str] = []
 
@@ -115,6 +116,7 @@ class Controller:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
         """After the last item, if the run came that far, the gates are evaluated and reported as tests."""
+        self._started = True
         result = yield
         self._complete = True
         nothing_ran = not session.testscollected and not self._settings.require_gates
@@ -234,7 +236,7 @@ class Controller:
     # --- what the terminal says
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        if terminalreporter.config.option.collectonly or not any(self._library.cases):
+        if terminalreporter.config.option.collectonly or not (self._started and any(self._library.cases)):
             return
         from pytest_mmsafety.summary import summary_lines
 
@@ -282,7 +284,9 @@ def _gate_report(result: GateResult, nodeid: str, location: Any, when: Any) -> p
 
 def _public(arguments: Mapping[str, str]) -> dict[str, str]:
     """Arguments as they may be written down: secrets are not."""
-    return {name: "***" if _SECRET.search(name) else value for name, value in arguments.items()}
+    return {
+        name: "***" if _SECRET.search(name) else _USER_OF_URL.sub("***", value) for name, value in arguments.items()
+    }
 
 
 def _relative(path: Path, root: Path) -> str:

@@ -99,6 +99,11 @@ class Engine:
     def fingerprint(self) -> str:
         return self._fingerprint
 
+    @property
+    def busy(self) -> bool:
+        """Whether cases that were submitted have no outcome yet."""
+        return bool(self._pending)
+
     # --- for whoever wants outcomes
 
     def submit(self, cases: Sequence[Case]) -> None:
@@ -346,7 +351,7 @@ class Engine:
 
 
 def _one_line(error: BaseException) -> str:
-    text = _writable(" ".join(str(error).split()))
+    text = _writable(" ".join("".join(c if c.isprintable() else " " for c in str(error)).split()))
     return text if isinstance(error, MmsafetyError) else f"{type(error).__name__}: {text}"
 
 

@@ -60,18 +60,17 @@ class Execution:
                 self._submit(number)
         if self._progress:
             self._progress.start(sum(len(item.cases) for item in items))
-        interrupted = False
+        stopped = True
         try:
-            return (yield)
-        except KeyboardInterrupt:
-            interrupted = True
-            if self._progress:
-                self._progress.say("finishing the batch in hand, so that no answer is lost (Ctrl-C again: drop it)")
-            raise
+            result = yield
+            stopped = False
+            return result
         finally:
+            if stopped and self._progress and self._engine.busy:  # Ctrl-C, or the first failure under -x
+                self._progress.say("finishing the batch in hand, so that no answer is lost (Ctrl-C: drop it)")
             if self._progress:
                 self._progress.finish()
-            self._engine.close(patient=interrupted)
+            self._engine.close(patient=stopped)
 
     def prepare(self, cases: Sequence[Case]) -> None:
         """Called at collection: make the judges that *cases* name. Raises :class:`SetupError`."""

@@ -69,6 +69,6 @@ def _on_white(image: Image) -> Image:
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         return Images.alpha_composite(Images.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
-    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "TIFF")):
-        return image.point(lambda value: value / 256).convert("L").convert("RGB")  # 16 bits; convert() would clip
+    if image.mode.startswith("I;16"):
+        return image.point(lambda value: value / 256).convert("L").convert("RGB")  # convert() alone would clip
     return image.convert("RGB")

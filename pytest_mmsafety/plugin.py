@@ -6,6 +6,8 @@ Nothing heavy is imported here: the plugin is loaded in every pytest run of its 
 from __future__ import annotations
 
 import os
+import re
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -138,7 +140,8 @@ def _switch_on(config: pytest.Config) -> None:
             check_writable(option, path)
     Store(settings.store).close()
     if settings.store == settings.root / _DEFAULT_STORE:
-        (settings.store.parent / ".gitignore").write_text("*\n")
+        with suppress(OSError):
+            (settings.store.parent / ".gitignore").write_text("*\n")
     controller = Controller(
         settings,
         policy,
@@ -218,7 +221,10 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> SuiteFile 
 
     _library(parent.config).found.append(file_path)
     # pytest shortens node ids outside of the rootdir, even to nothing; ours must lead back to the file.
-    nodeid = os.path.relpath(file_path, parent.config.rootpath).replace(os.sep, "/")
+    try:
+        nodeid = os.path.relpath(file_path, parent.config.rootpath).replace(os.sep, "/")
+    except ValueError:  # another drive
+        nodeid = file_path.as_posix()
     return SuiteFile.from_parent(parent, path=file_path, nodeid=nodeid)
 
 
@@ -228,8 +234,19 @@ def _is_suite(path: Path, config: pytest.Config) -> bool:
     if path in named:
         return True
     folders = [folder for folder in map(_absolute, _suite_folders(config)) if path.is_relative_to(folder)]
-    about_suites = _option(config, "model") or any(name.is_relative_to(folder) for name in named for folder in folders)
-    return bool(folders and about_suites)
+    with_model = bool(_option(config, "model"))
+    if folders:
+        return with_model or any(name.is_relative_to(folder) for name in named for folder in folders)
+    # A folder that was named may hold any YAML.
+    return with_model and config.args_source is pytest.Config.ArgsSource.ARGS and _looks_like_a_suite(path)
+
+
+def _looks_like_a_suite(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return re.search(rb"(?m)^suite\s*:", file.read(4096)) is not None
+    except OSError:
+        return False
 
 
 def _absolute(path: Path) -> Path:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,6 +20,8 @@ from pytest_mmsafety.errors import SetupError
 VERSION = 1
 APPLICATION = 0x6D6D7361
 """``mmsa``: what SQLite calls an application id; tells our files from those of other programs."""
+PATIENCE = 60.0
+"""Seconds to wait for another process that writes."""
 _LOOKUP = 500  # SQLite takes at least 999 variables in a statement
 
 _SCHEMA = """
@@ -65,7 +68,10 @@ class Store:
 
     def _open(self, path: Path | None) -> sqlite3.Connection:
         # The engine's thread is the only one to use it after this; sqlite3 would forbid the change of thread.
-        connection = sqlite3.connect(path or ":memory:", timeout=60, check_same_thread=False, isolation_level=None)
+        connection = sqlite3.connect(
+            path or ":memory:", timeout=PATIENCE, check_same_thread=False, isolation_level=None
+        )
+        connection.execute("BEGIN IMMEDIATE")  # two that make a new store at once: one waits for the other
         (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         (application,) = connection.execute("PRAGMA application_id").fetchone()
         (version,) = connection.execute("PRAGMA user_version").fetchone()
@@ -73,15 +79,25 @@ class Store:
             raise sqlite3.DatabaseError("it is a database of another program")
         if tables and version != VERSION:
             raise sqlite3.DatabaseError(f"it has version {version}, this program writes version {VERSION}")
-        connection.execute("BEGIN IMMEDIATE")  # waits for others, which the switch to write-ahead logging would not
-        connection.execute("COMMIT")
-        # Write-ahead logging: readers never wait, and a killed process loses nothing that was committed.
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute(f"PRAGMA application_id = {APPLICATION}")
         connection.execute(_SCHEMA)
+        connection.execute(f"PRAGMA application_id = {APPLICATION}")
         connection.execute(f"PRAGMA user_version = {VERSION}")
+        connection.execute("COMMIT")
+        self._log_ahead(connection)
         return connection
+
+    def _log_ahead(self, connection: sqlite3.Connection) -> None:
+        """Write-ahead logging: readers never wait, and a killed process loses nothing that was committed."""
+        connection.execute("PRAGMA synchronous = NORMAL")
+        until = time.monotonic() + PATIENCE
+        while True:  # unlike everything else, this switch does not wait for other processes by itself
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > until:
+                    raise
+                time.sleep(0.05)
 
     def get(self, keys: Sequence[str]) -> dict[str, str]:
         """Key -> answer, for those that are known."""

@@ -168,6 +168,15 @@ def test_require_gates_fails_what_was_not_evaluated(project: Project, workers: t
     result.stdout.fnmatch_lines(["FAILED policy.yaml::accuracy - not evaluated: 4 of 16*"])
 
 
+def test_a_named_folder_is_searched_for_suites(project: Project) -> None:
+    file = project.suite([row(1)])
+    (project.path / "mine").mkdir()
+    for part in (file, file.with_suffix(".jsonl")):
+        part.rename(project.path / "mine" / part.name)
+    (project.path / "mine" / "compose.yaml").write_text("services: {}\n")
+    project.run("mine").assert_outcomes(passed=1)
+
+
 def test_a_node_id_selects_a_group(project: Project) -> None:
     project.suite(
         [row(i, category=f"privacy/{i % 2}", language="zh") for i in range(4)], group_by=["category", "language"]

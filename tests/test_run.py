@@ -241,6 +241,13 @@ def test_no_secret_is_in_the_file(project: Project) -> None:
     assert "sk-very-secret" not in text
 
 
+def test_how_the_target_was_decoded_is_in_the_file(project: Project) -> None:
+    project.suite([row(1)])
+    project.run("--save-run=run.json", "--model-args=max_new_tokens=64,tokenizer=slow")
+    settings = load_run(project.path / "run.json").settings
+    assert (settings["model_args.max_new_tokens"], settings["model_args.tokenizer"]) == ("64", "slow")
+
+
 # --- reading
 
 
