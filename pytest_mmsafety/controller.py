@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import platform
-import re
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_mmsafety.errors import SetupError
 from pytest_mmsafety.gates import FAILED, NOT_EVALUATED, GateResult, evaluate_gates, unmatched
 from pytest_mmsafety.items import SuiteFile
 from pytest_mmsafety.outcomes import Outcome
+from pytest_mmsafety.provenance import environment, model_name, public_arguments
 from pytest_mmsafety.run import Record, Run, SuiteInfo, make_record, save_run
 from pytest_mmsafety.suites import SUITE_SUFFIXES
 
@@ -25,10 +23,6 @@ if TYPE_CHECKING:
     from pytest_mmsafety.policies import Policy
     from pytest_mmsafety.progress import Progress
     from pytest_mmsafety.settings import Settings
-
-_SECRET = re.compile("(^|[_-])(api_?key|key|token|secret|password|credentials?)$", re.IGNORECASE)
-_USER_OF_URL = re.compile(r"(?<=://)[^/@\s]+(?=@)")
-_LIBRARIES = ("torch", "transformers", "pillow", "pytest")
 
 
 class Controller:
@@ -212,10 +206,10 @@ class Controller:
             fingerprint=self._fingerprint,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             version=version("pytest-mmsafety"),
-            environment=_environment(),
+            environment=environment(),
             settings={
-                "model": _model_name(self._settings.model),
-                **{f"model_args.{name}": value for name, value in _public(self._settings.model_args).items()},
+                "model": model_name(self._settings.model),
+                **{f"model_args.{name}": value for name, value in public_arguments(self._settings.model_args).items()},
                 "judge": self._settings.judge,
                 "batch_size": str(self._settings.batch_size),
                 "target_calls": str(sum(self._calls.values())),
@@ -282,38 +276,5 @@ def _gate_report(result: GateResult, nodeid: str, location: Any, when: Any) -> p
     return report
 
 
-def _public(arguments: Mapping[str, str]) -> dict[str, str]:
-    """Arguments as they may be written down: secrets are not."""
-    return {
-        name: "***" if _SECRET.search(name) else _USER_OF_URL.sub("***", value) for name, value in arguments.items()
-    }
-
-
 def _relative(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
-
-
-def _model_name(model: str) -> str:
-    """A run file travels: of a path only the last part is kept."""
-    return Path(model).name if Path(model).exists() else model
-
-
-def _environment() -> dict[str, str]:
-    found = {"python": platform.python_version(), "machine": f"{platform.system()} {platform.machine()}"}
-    for name in _LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def check_writable(option: str, path: Path) -> None:
-    """Find out before the model is paid for. Raises :class:`SetupError`."""
-    if path.is_dir():
-        raise SetupError(f"{option}: {path} is a folder, expected a file")
-    folder = path.parent
-    while not folder.exists():
-        folder = folder.parent
-    if not folder.is_dir():
-        raise SetupError(f"{option}: {path}: {folder} is not a folder")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +55,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addini("mmsafety_cases", "folders with suites (default: cases, else the shipped ones)", type="paths")
 
 
+@pytest.hookimpl(trylast=True)  # the terminal reporter is there by then
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "mmsafety(**tags): the tags that all cases of a group share")
     if config.getoption("mmsafety_model") == "":
@@ -106,11 +107,12 @@ def _suite_folders(config: pytest.Config) -> list[Path]:
 
 def _switch_on(config: pytest.Config) -> None:
     """Check every option, then register what runs items and what sees all results."""
-    from pytest_mmsafety.controller import Controller, check_writable
+    from pytest_mmsafety.controller import Controller
     from pytest_mmsafety.execution import Execution
     from pytest_mmsafety.items import EXECUTION
     from pytest_mmsafety.judges.panel import make_judge
     from pytest_mmsafety.policies import find_policy, read_policy
+    from pytest_mmsafety.settings import check_writable
     from pytest_mmsafety.store import Store
     from pytest_mmsafety.targets import find_target
 
@@ -203,15 +205,22 @@ def _progress(config: pytest.Config) -> Any:
     if reporter is None:
         return None
 
-    def redraw(line: str) -> None:
-        reporter.ensure_newline()
-        reporter.rewrite(line, erase=True)
+    capture = config.pluginmanager.get_plugin("capturemanager")
+    distributed = config.getoption("dist", "no") != "no"
 
-    def log(line: str) -> None:
-        reporter.ensure_newline()
-        reporter.write_line(line)
+    def write(line: str, *, again: bool) -> None:
+        # Items wait in their setup, where pytest captures what is written to the terminal.
+        with capture.global_and_fixture_disabled() if capture else nullcontext():
+            reporter.ensure_newline()
+            if again:
+                reporter.rewrite(line, erase=True)
+            else:
+                reporter.write_line(f"\n{line}" if distributed else line)  # letters without a path stand before
+            reporter.flush()
 
-    return Progress(redraw=redraw) if reporter.isatty else Progress(log=log)
+    if reporter.isatty:
+        return Progress(redraw=lambda line: write(line, again=True))
+    return Progress(log=lambda line: write(line, again=False))
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> SuiteFile | None:

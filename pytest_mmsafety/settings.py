@@ -65,3 +65,14 @@ def parse_batch_size(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text[:9]) <= 100_000:
         raise SetupError(f"--batch-size: {text!r} is not a whole number from 1 to 100000")
     return int(text)
+
+
+def check_writable(option: str, path: Path) -> None:
+    """Find out before the model is paid for. Raises :class:`SetupError`."""
+    if path.is_dir():
+        raise SetupError(f"{option}: {path} is a folder, expected a file")
+    folder = path.parent
+    while not folder.exists():
+        folder = folder.parent
+    if not folder.is_dir():
+        raise SetupError(f"{option}: {path}: {folder} is not a folder")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import re
 import signal
 import subprocess
 import sys
@@ -371,6 +374,29 @@ def test_ctrl_c_keeps_every_answer(project: Project) -> None:
     result = project.run("--batch-size=4", model="slow:answer")
     assert sum(project.calls()) == 64, "an answer was paid for twice"
     result.stdout.fnmatch_lines([f"*64 answered*{asked} from the store*"])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX terminals")
+def test_progress_on_a_terminal(project: Project) -> None:
+    project.pytester.makepyfile(
+        slow="""
+        import time
+        def answer(requests):
+            time.sleep(0.8)
+            return ["yes" for _ in requests]
+        """
+    )
+    project.suite([row(i) for i in range(8)])
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-m", "pytest", "--model=slow:answer", "--batch-size=2"]
+    process = subprocess.Popen(command, cwd=project.path, stdout=theirs)
+    os.close(theirs)
+    output = b""
+    with contextlib.suppress(OSError):  # Linux says so at the end of a terminal
+        while part := os.read(ours, 10_000):
+            output += part
+    assert process.wait() == pytest.ExitCode.OK
+    assert re.search(rb"mmsafety: [246] of 8 cases answered in 0:0\d, [\d.]+/s, about 0:0\d left", output)
 
 
 def test_progress_in_a_log_is_rare(project: Project) -> None:
