@@ -178,6 +178,8 @@ def _status(gate: Gate, estimate: Estimate) -> str:
 def _reason(gate: Gate, estimate: Estimate, status: str) -> str:
     name = gate.metric.replace("_", " ")
     number = f"{name} {estimate.value:.1%} [{estimate.low:.1%}, {estimate.high:.1%}]"
+    if gate.max == 1 or gate.min == 0:
+        return f"{number}: reported only, every value is allowed (n={estimate.n}, {estimate.clusters} clusters)"
     if gate.max is not None:
         place = f"{'within' if estimate.value <= gate.max else 'above'} the allowed {gate.max:.1%}"
     else:

@@ -162,7 +162,7 @@ def test_shipped_policies_load_and_say_why() -> None:
     for file in files:
         read = read_policy(file)
         assert read.name == file.stem
-        assert all(gate.why for gate in read.gates)
+        assert all(gate.why for gate in read.gates) or read.name.endswith("-report")
         assert {METRICS[gate.metric].side for gate in read.gates}
 
 
