@@ -256,7 +256,7 @@ class Engine:
         try:
             responses, seconds = self._generate([ready.request for ready in batch])
         except BaseException as error:  # noqa: BLE001 - anything may come out of a model, and no Ctrl-C into a thread
-            return error
+            return error.with_traceback(None)  # its frames hold the tensors that a smaller batch needs the room of
         self._failed_in_a_row = 0
         self._keep([ready.asked for ready in batch], responses, seconds)
         return None
