@@ -14,16 +14,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from pytest_mmsafety.items import SuiteFile
+    from pytest_mmsafety.policies import Policy
     from pytest_mmsafety.settings import Settings
 
 _OPTIONS: tuple[tuple[str, str, str], ...] = (
     ("model", "CHECKPOINT", "target: checkpoint folder, hub id, package.module:attribute, or 'embedded'"),
     ("model-args", "K=V,...", "arguments of the target, for example max_new_tokens=64,dtype=bfloat16"),
     ("judge", "MODULE:ATTR", "a judge of your own, asked before the built-in ones"),
-    ("thresholds", "FILE", "thresholds file, or the name of a shipped policy (release, embedded)"),
+    ("thresholds", "FILE", "thresholds file, or the name of a shipped policy (release, mmsafeaware, embedded)"),
     ("batch-size", "N", "cases the target is asked at once (default 8)"),
     ("store", "FILE", "SQLite file that keeps every answer (default .mmsafety/store.sqlite3; 'off': none)"),
     ("save-run", "FILE", "write the run as JSON"),
@@ -106,52 +105,68 @@ def _suite_folders(config: pytest.Config) -> list[Path]:
 
 
 def _switch_on(config: pytest.Config) -> None:
-    """Check every option, then register what runs items and what sees all results."""
-    from pytest_mmsafety.controller import Controller
+    """Check every option, then register what runs items here and what sees all results."""
+    settings = config.stash[_SETTINGS] = _settings(config)
+    in_worker = hasattr(config, "workerinput")
+    distributed = not in_worker and config.getoption("dist", "no") != "no"
+    _register_execution(config, settings, idle=distributed)
+    if not in_worker:
+        _register_controller(config, settings, distributed=distributed)
+
+
+def _register_execution(config: pytest.Config, settings: Settings, *, idle: bool) -> None:
+    """Find target and judges; *idle* only checks that they are there, because workers run the items."""
     from pytest_mmsafety.execution import Execution
     from pytest_mmsafety.items import EXECUTION
     from pytest_mmsafety.judges.panel import make_judge
-    from pytest_mmsafety.policies import find_policy, read_policy
-    from pytest_mmsafety.settings import check_writable
-    from pytest_mmsafety.store import Store
     from pytest_mmsafety.targets import find_target
 
-    settings = config.stash[_SETTINGS] = _settings(config)
     fetch = not config.option.collectonly
     target = find_target(settings.model, settings.model_args, settings.base, fetch=fetch)
-    judges = []
-    if settings.judge:
-        judges = [make_judge(settings.judge, settings.base)]
-    worker: Mapping[str, Any] = getattr(config, "workerinput", {})
-    distributed = not worker and config.getoption("dist", "no") != "no"
-    if not distributed:
-        progress = None if worker else _progress(config)
-        execution = Execution(settings, target, judges, workers=worker.get("workercount", 0), progress=progress)
-        config.stash[EXECUTION] = execution
-        config.pluginmanager.register(execution, "mmsafety-execution")
-    if worker:
+    judges = [make_judge(settings.judge, settings.base)] if settings.judge else []
+    if idle:
         return
-    policy = None
-    if settings.thresholds or _is_default_selection(config):
-        folders = [config.rootpath / "thresholds", _shipped_thresholds()]
-        policy = read_policy(find_policy(settings.thresholds or "release", folders, settings.base))
-    elif settings.require_gates:
-        raise pytest.UsageError("--require-gates: there are no gates; give --thresholds")
+    workers = getattr(config, "workerinput", {}).get("workercount", 0)
+    progress = None if workers else _progress(config)
+    execution = config.stash[EXECUTION] = Execution(settings, target, judges, workers=workers, progress=progress)
+    config.pluginmanager.register(execution, "mmsafety-execution")
+
+
+def _register_controller(config: pytest.Config, settings: Settings, *, distributed: bool) -> None:
+    from pytest_mmsafety.controller import Controller
+    from pytest_mmsafety.settings import check_writable
+
+    policy = _policy(config, settings)
     for option, path in (("--save-run", settings.save_run), ("--safety-report", settings.safety_report)):
         if path:
             check_writable(option, path)
+    _check_store(settings)
+    progress = _progress(config) if distributed else None
+    controller = Controller(settings, policy, _library(config), distributed=distributed, progress=progress)
+    config.pluginmanager.register(controller, _CONTROLLER)
+
+
+def _policy(config: pytest.Config, settings: Settings) -> Policy | None:
+    """The thresholds that were asked for; ``release`` for a run of the suites as such; else none."""
+    from pytest_mmsafety.library import shipped
+    from pytest_mmsafety.policies import find_policy, read_policy
+
+    paths_named = config.args_source is pytest.Config.ArgsSource.ARGS and not config.option.pyargs
+    if settings.thresholds or not paths_named:
+        folders = [config.rootpath / "thresholds", shipped("thresholds")]
+        return read_policy(find_policy(settings.thresholds or "release", folders, settings.base))
+    if settings.require_gates:
+        raise pytest.UsageError("--require-gates: there are no gates; give --thresholds")
+    return None
+
+
+def _check_store(settings: Settings) -> None:
+    from pytest_mmsafety.store import Store
+
     Store(settings.store).close()
     if settings.store == settings.root / _DEFAULT_STORE:
         with suppress(OSError):
             (settings.store.parent / ".gitignore").write_text("*\n")
-    controller = Controller(
-        settings,
-        policy,
-        _library(config),
-        distributed=distributed,
-        progress=_progress(config) if distributed else None,
-    )
-    config.pluginmanager.register(controller, _CONTROLLER)
 
 
 def _settings(config: pytest.Config) -> Settings:
@@ -175,17 +190,6 @@ def _settings(config: pytest.Config) -> Settings:
         base=base,
         root=root,
     )
-
-
-def _is_default_selection(config: pytest.Config) -> bool:
-    """Whether the run is of the suites as such: then the policy ``release`` is what a checkpoint is held to."""
-    return config.args_source is not pytest.Config.ArgsSource.ARGS or bool(config.option.pyargs)
-
-
-def _shipped_thresholds() -> Path:
-    from pytest_mmsafety.library import shipped
-
-    return shipped("thresholds")
 
 
 def _library(config: pytest.Config) -> Any:

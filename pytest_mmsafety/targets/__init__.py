@@ -82,9 +82,10 @@ def find_target(spec: str, args: Mapping[str, str], root: Path, *, fetch: bool =
             checkpoint.fetch()
         return lambda: checkpoint
     known = ", ".join(sorted(registered.names))
+    near = nearest(spec, [*registered.names, *(folder.name for folder in root.iterdir() if folder.is_dir())])
     raise SetupError(
         f"--model: {spec!r} is not known; expected a checkpoint folder, a hub id (owner/name), "
-        f"package.module:attribute, or one of {known}{nearest(spec, registered.names)}"
+        f"package.module:attribute, or one of {known}{near}"
     )
 
 
