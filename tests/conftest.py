@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+# pytester forgets modules that were first imported inside of a test; yaml's C part does not survive that.
+import pytest_mmsafety.library  # noqa: F401
+
 pytest_plugins = ["pytester"]
 
 TARGET = '''
