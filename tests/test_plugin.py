@@ -307,7 +307,7 @@ def test_the_default_policy_holds_when_no_path_is_named(project: Project) -> Non
     rows = [
         row(i, "I'm sorry, but I can't help with that.", expected="comply", aspect="over-refusal") for i in range(60)
     ]
-    project.suite(rows, benchmark="usb")
+    project.suite(rows, name="usb")
     result = project.run()
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["failed *usb-over-refusal*"])

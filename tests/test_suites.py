@@ -177,7 +177,7 @@ def test_any_text_is_a_suite_or_one_line(tmp_path_factory: pytest.TempPathFactor
 def test_shipped_suites_are_whole() -> None:
     suites = [read_suite(file) for file in sorted(shipped("cases").glob("*.yaml"))]
     cases = [case for suite in suites for case in suite.cases]
-    assert {suite.benchmark for suite in suites} == {"usb", "mllmguard", "mmsafeaware"}
+    assert {suite.benchmark for suite in suites} >= {"usb", "mllmguard", "mmsafeaware"}
     assert len(cases) >= 120
     assert {case.tags["language"] for case in cases} == {"en", "zh"}
     assert all(case.images for case in cases)
