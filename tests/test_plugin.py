@@ -235,7 +235,7 @@ def test_open_ended_harm_is_unscored_and_says_so(project: Project) -> None:
     result.stdout.fnmatch_lines(["*1/1 UNSCORED*", "*1 answered, 0 not as expected (u), 1 unscored*"])
     verdict = json.loads((project.path / "run.json").read_text())["records"][0]["verdicts"][0]
     assert verdict["score"] is None
-    assert verdict["reason"] == "no judge for 'safe' is installed"
+    assert verdict["reason"] == "no judge for 'safe' is installed; bring one with --judge"
 
 
 def test_a_judge_of_ones_own(project: Project) -> None:

@@ -119,4 +119,4 @@ def _checked(judge: Judge, verdict: object) -> Verdict:
 
 
 def _unjudged(case: Case) -> Verdict:
-    return Verdict("none", "unscored", None, f"no judge for {case.expected!r} is installed")
+    return Verdict("none", "unscored", None, f"no judge for {case.expected!r} is installed; bring one with --judge")
