@@ -77,7 +77,7 @@ def _cases(arguments: argparse.Namespace) -> None:
 
 
 def _suite_file(name: str) -> Path:
-    from pytest_mmsafety.library import shipped
+    from pytest_mmsafety.settings import shipped
 
     path = Path(name)
     if path.exists() or path.suffix:

@@ -1,4 +1,4 @@
-"""The suites of one session, each read once, and where the shipped ones lie."""
+"""The suites of one session, each read once."""
 
 from __future__ import annotations
 
@@ -10,13 +10,6 @@ from pathlib import Path
 from pytest_mmsafety.cases import Case
 from pytest_mmsafety.errors import SuiteError
 from pytest_mmsafety.suites import SUITE_SUFFIXES, Suite, read_suite
-
-
-def shipped(kind: str) -> Path:
-    """The folder of the shipped ``cases`` or ``thresholds``: in the wheel, or at the top of a checkout."""
-    package = Path(__file__).parent
-    installed = package / "shipped" / kind
-    return installed if installed.is_dir() else package.parent / kind
 
 
 class Library:

@@ -91,13 +91,13 @@ def _choose_suites(config: pytest.Config) -> None:
     if config.args_source is not pytest.Config.ArgsSource.ARGS:
         config.args = [str(folder) for folder in _suite_folders(config)]
     elif config.option.pyargs:
-        from pytest_mmsafety.library import shipped
+        from pytest_mmsafety.settings import shipped
 
         config.args = [str(shipped("cases")) if arg == "pytest_mmsafety" else arg for arg in config.args]
 
 
 def _suite_folders(config: pytest.Config) -> list[Path]:
-    from pytest_mmsafety.library import shipped
+    from pytest_mmsafety.settings import shipped
 
     folders = config.getini("mmsafety_cases") or [config.rootpath / "cases"]
     existing = [folder for folder in folders if folder.is_dir()]
@@ -148,8 +148,8 @@ def _register_controller(config: pytest.Config, settings: Settings, *, distribut
 
 def _policy(config: pytest.Config, settings: Settings) -> Policy | None:
     """The thresholds that were asked for; ``release`` for a run of the suites as such; else none."""
-    from pytest_mmsafety.library import shipped
     from pytest_mmsafety.policies import find_policy, read_policy
+    from pytest_mmsafety.settings import shipped
 
     paths_named = config.args_source is pytest.Config.ArgsSource.ARGS and not config.option.pyargs
     if settings.thresholds or not paths_named:

@@ -9,6 +9,13 @@ from pathlib import Path
 from pytest_mmsafety.errors import SetupError
 
 
+def shipped(kind: str) -> Path:
+    """The folder of the shipped ``cases`` or ``thresholds``: in the wheel, or at the top of a checkout."""
+    package = Path(__file__).parent
+    installed = package / "shipped" / kind
+    return installed if installed.is_dir() else package.parent / kind
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """The options of a session with a target."""

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from pytest_mmsafety.cli import USAGE_ERROR, main
-from pytest_mmsafety.library import shipped
 from pytest_mmsafety.run import ImageRef, Record, Run, save_run
+from pytest_mmsafety.settings import shipped
 
 HEADER = "suite: demo\nbenchmark: usb\ngroup_by: [category]\n"
 

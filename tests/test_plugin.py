@@ -417,9 +417,13 @@ def test_help_and_collection_import_nothing_heavy(project: Project) -> None:
 
 def test_an_unused_plugin_imports_next_to_nothing(tmp_path: Path) -> None:
     (tmp_path / "test_ok.py").write_text("def test_ok(): pass\n")
+    (tmp_path / "cases").mkdir()
+    (tmp_path / "cases" / "other.yaml").write_text("a file of somebody else\n")
+    (tmp_path / "compose.yaml").write_text("services: {}\n")
     code = (
         "import sys, pytest; pytest.main(['-q', '-p', 'no:hypothesispytest', '-p', 'no:anyio']);"
         "print([m for m in sys.modules if m.startswith(('pytest_mmsafety', 'pydantic', 'yaml', 'scipy'))])"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "['pytest_mmsafety', 'pytest_mmsafety.plugin']"
+    light = ["pytest_mmsafety", "pytest_mmsafety.errors", "pytest_mmsafety.plugin", "pytest_mmsafety.settings"]
+    assert sorted(json.loads(done.stdout.splitlines()[-1].replace("'", '"'))) == light

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from pytest_mmsafety.errors import SetupError
 from pytest_mmsafety.gates import ASSURANCE, EVIDENCE
-from pytest_mmsafety.library import shipped
 from pytest_mmsafety.metrics import METRICS
 from pytest_mmsafety.policies import find_policy, read_policy
+from pytest_mmsafety.settings import shipped
 
 HEAD = "policy: p\ngates:\n"
 GOOD = HEAD + "  - {name: a, metric: accuracy, min: 0.5}\n"
