@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -116,7 +117,7 @@ class Controller:
         nothing_ran = not session.testscollected and not self._settings.require_gates
         if self._policy and any(self._library.cases) and not session.config.option.collectonly and not nothing_ran:
             self._gates = evaluate_gates(
-                self._records(),
+                self._records,
                 self._policy.gates,
                 broken=self._unknown_cases(session),
                 require=self._settings.require_gates,
@@ -135,7 +136,9 @@ class Controller:
             return "--lf runs a part of the suites"
         return ""
 
+    @cached_property
     def _records(self) -> tuple[Record, ...]:
+        """Of every collected case; first read when the last outcome is in."""
         return tuple(
             make_record(case, self._outcomes.get(case.key), suite.root)
             for suite in self._library.suites
@@ -160,7 +163,7 @@ class Controller:
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Write what was asked for, also after an interruption: what is known is kept."""
-        if session.config.option.collectonly or not any(self._library.cases) or not self._outcomes:
+        if session.config.option.collectonly or not (self._started and any(self._library.cases)):
             return
         settings = self._settings
         if not (settings.save_run or settings.safety_report):
@@ -215,7 +218,7 @@ class Controller:
                 "target_calls": str(sum(self._calls.values())),
             },
             suites=tuple(SuiteInfo(s.name, s.benchmark, s.title, s.sha256, len(s.cases)) for s in self._library.suites),
-            records=self._records(),
+            records=self._records,
             gates=tuple(self._gates or ()),
             policy=self._policy.name if self._policy else "",
             notes=tuple(notes),

@@ -370,6 +370,7 @@ def test_ctrl_c_keeps_every_answer(project: Project) -> None:
     output, _ = process.communicate(timeout=60)
     assert process.returncode == pytest.ExitCode.INTERRUPTED
     assert "every answer so far is in the store" in output
+    assert "stopped before its end" in json.loads((project.path / "run.json").read_text())["notes"][0]
     asked = sum(project.calls())
     result = project.run("--batch-size=4", model="slow:answer")
     assert sum(project.calls()) == 64, "an answer was paid for twice"
@@ -399,9 +400,22 @@ def test_progress_on_a_terminal(project: Project) -> None:
     assert re.search(rb"mmsafety: [246] of 8 cases answered in 0:0\d, [\d.]+/s, about 0:0\d left", output)
 
 
-def test_progress_in_a_log_is_rare(project: Project) -> None:
-    project.suite([row(i) for i in range(20)])
-    assert "cases answered in" not in project.run().stdout.str()
+@BOTH_WAYS
+@pytest.mark.parametrize("every", [0.1, 1000.0])
+def test_progress_in_a_log_comes_now_and_then(project: Project, workers: tuple[str, ...], every: float) -> None:
+    project.pytester.makepyfile(
+        slow="""
+        import time
+        def answer(requests):
+            time.sleep(0.4)
+            return ["yes" for _ in requests]
+        """
+    )
+    project.pytester.makeconftest(f"import pytest_mmsafety.progress\npytest_mmsafety.progress.LOG_EVERY = {every}\n")
+    project.suite([row(i, category=f"group-{i}") for i in range(16)])
+    output = project.run("--batch-size=2", *workers, model="slow:answer").stdout.str()
+    lines = re.findall(r"^mmsafety: \d+ of 16 cases answered in 0:0\d", output, re.MULTILINE)
+    assert bool(lines) is (every < 1)
 
 
 def test_help_and_collection_import_nothing_heavy(project: Project) -> None:
