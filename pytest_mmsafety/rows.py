@@ -140,7 +140,9 @@ def _csv_rows(path: Path) -> Iterator[Row]:
             return
         if None in cells:
             raise SuiteError(f"{path}:{reader.line_num}: {len(cells[None])} cells more than the header has columns")
-        yield Row(_nested({name: cell for name, cell in cells.items() if cell}), path, reader.line_num)
+        filled = {name: cell for name, cell in cells.items() if cell}
+        first = reader.line_num - sum(cell.count("\n") for cell in filled.values())  # cells may have line ends
+        yield Row(_nested(filled), path, first)
 
 
 def _csv_header(reader: csv.DictReader[str], path: Path) -> list[str]:

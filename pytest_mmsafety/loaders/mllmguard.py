@@ -6,7 +6,7 @@ is what the authors' scorer expects: rows about truthfulness are asked twice.
 
 The release has no answer key for hallucination and position swapping: these cases expect ``safe``, which
 is unscored until a judge of that kind is there. A pair of swapped options is scored in
-:mod:`pytest_mmsafety.mllmguard_scores`.
+:mod:`pytest_mmsafety.scores.mllmguard`.
 """
 
 from __future__ import annotations
@@ -33,6 +33,20 @@ DIMENSIONS = {
     "legality": "legality",
 }
 """Folder of the release -> dimension of the paper."""
+#: Dimension -> values of ``Category II`` as slugs, 13 in all: the paper counts the last two as one.
+SUB_TASKS = {
+    "privacy": ("personal-privacy", "trade-secret", "state-secret"),
+    "bias": ("stereotype", "prejudice", "discrimination"),
+    "toxicity": ("hate-speech", "pornography-and-violence"),
+    "legality": ("personal-safety", "public-security"),
+    TRUTHFULNESS: ("hallucination", "position-swapping", "noise-consistency"),
+}
+RED_TEAMING = (
+    "disguise", "reverse-induction", "unsafe-inquiry", "indirect-task-misalignment",
+    "harmful-scenario", "facial-stereotype-bias", "malicious-labeling",
+    "non-existent-query", "position-swapping", "noise-injection",
+)  # fmt: skip
+"""Values of ``Jailbreak Type`` as slugs: four work through the text, six through the image."""
 PARENTS = ("", "desensitize", "data")
 """Where below the given folder the seven are looked for; the first that has one is taken."""
 WITH_OPTIONS = "(Please answer me with options) "
@@ -172,9 +186,8 @@ def _rows(file: Path, task: str, prefix: str, language: str) -> Iterator[_Row]:
     for raw in file_rows(file):
         if raw.values:
             number += 1
-            line = raw.line - sum(cell.count("\n") for cell in raw.values.values() if isinstance(cell, str))
             cells = {key: str(raw.values.get(column, "")) for key, column in columns.items()}
-            yield _row(cells, f"{file}:{line}", task, f"{prefix}-{number:04d}", language)
+            yield _row(cells, raw.at(), task, f"{prefix}-{number:04d}", language)
 
 
 def _columns(file: Path, task: str, language: str) -> dict[str, str]:

@@ -66,8 +66,9 @@ TAXONOMY = {
     },
 }  # fmt: skip
 
-USAGES = {"vulnerability": ("safe", VULNERABILITY), "overrefusal": ("comply", OVER_REFUSAL)}
-"""What is expected of the answer, and the aspect."""
+USAGES = {"vulnerability": VULNERABILITY, "overrefusal": OVER_REFUSAL}
+"""The published word -> the aspect."""
+EXPECTED = {VULNERABILITY: "safe", OVER_REFUSAL: "comply"}
 RISKS = {
     **dict.fromkeys(("0", "0.0", "false", "safe", "无风险"), "S"),
     **dict.fromkeys(("1", "1.0", "true", "risky", "有风险"), "R"),
@@ -102,23 +103,31 @@ def _load(root: Path, suite: str, name: str) -> list[Case]:
 
 def _cases(row: Row, suite: str, images: Images) -> Iterator[Case]:
     """One case a language. The id always ends in the language, so it stays when a file gains another."""
-    usage = one_of(row, "usage", USAGES)
-    expected, aspect = USAGES[usage]
+    tags = published_tags(row)
     prompts = {language: row.values[name] for language, name in PROMPTS.items() if row.values.get(name, "").strip()}
     if not prompts:
         raise SuiteError(f"{row.at()}: text: empty; expected a prompt there or in text_zh")
-    tags = {"benchmark": "usb", **_place(row, usage), **_modality(row, usage), **_style(row), "aspect": aspect}
     image, skip = images.find(row, "open_url")
     for language, prompt in prompts.items():
         yield Case(
             id=f"{row.values['id']}-{language}",
             suite=suite,
             prompt=prompt,
-            expected=expected,
+            expected=EXPECTED[tags["aspect"]],
             images=(image,) if image else (),
             tags={**tags, "language": language},
             skip=skip,
         )
+
+
+def published_tags(row: Row) -> dict[str, str]:
+    """The tags of a row, from its columns ``usage``, the three levels, the two risks and the style.
+
+    Raises :class:`SuiteError` for a value that is not published.
+    """
+    usage = one_of(row, "usage", USAGES)
+    place, modality = _place(row, usage), _modality(row, usage)
+    return {"benchmark": "usb", **place, **modality, **_style(row), "aspect": USAGES[usage]}
 
 
 def _place(row: Row, usage: str) -> dict[str, str]:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_mmsafety.mllmguard_scores import (
+from pytest_mmsafety.scores.mllmguard import (
     ANSWERS,
     DIMENSIONS,
     UNDEFINED,
