@@ -202,6 +202,8 @@ class Controller:
             notes.insert(
                 0, f"{len(failed)} cases that must pass did not, which fails the run whatever the gates say: {some}"
             )
+        if self._settings.subset < 1:
+            notes.append(f"a fixed part of each suite was asked ({self._settings.subset:.0%}): gates speak of that part")
         if not self._complete:
             notes.insert(0, "the run was stopped before its end: no gate was evaluated")
         return Run(
@@ -215,6 +217,7 @@ class Controller:
                 **{f"model_args.{name}": value for name, value in public_arguments(self._settings.model_args).items()},
                 "judge": self._settings.judge,
                 "batch_size": str(self._settings.batch_size),
+                "subset": f"{self._settings.subset:g}",
                 "target_calls": str(sum(self._calls.values())),
             },
             suites=tuple(SuiteInfo(s.name, s.benchmark, s.title, s.sha256, len(s.cases)) for s in self._library.suites),

@@ -24,6 +24,7 @@ _OPTIONS: tuple[tuple[str, str, str], ...] = (
     ("judge", "MODULE:ATTR", "a judge of your own, asked before the built-in ones"),
     ("thresholds", "FILE", "thresholds file, or the name of a shipped policy (release, mmsafeaware, embedded)"),
     ("batch-size", "N", "cases the target is asked at once (default 8)"),
+    ("subset", "SHARE", "a fixed part of every suite, for example 10%; gates speak of that part"),
     ("store", "FILE", "SQLite file that keeps every answer (default .mmsafety/store.sqlite3; 'off': none)"),
     ("save-run", "FILE", "write the run as JSON"),
     ("safety-report", "FILE", "write the HTML report"),
@@ -170,7 +171,7 @@ def _check_store(settings: Settings) -> None:
 
 
 def _settings(config: pytest.Config) -> Settings:
-    from pytest_mmsafety.settings import Settings, parse_batch_size, parse_data, parse_pairs
+    from pytest_mmsafety.settings import Settings, parse_batch_size, parse_data, parse_pairs, parse_share
 
     root = config.rootpath
     base = config.invocation_params.dir
@@ -187,18 +188,25 @@ def _settings(config: pytest.Config) -> Settings:
         save_run=base / save_run if save_run else None,
         safety_report=base / safety_report if safety_report else None,
         require_gates=bool(_option(config, "require-gates")),
+        subset=parse_share("--subset", _option(config, "subset") or "1"),
         base=base,
         root=root,
     )
 
 
 def _library(config: pytest.Config) -> Any:
+    from pytest_mmsafety.errors import SetupError
     from pytest_mmsafety.items import LIBRARY
     from pytest_mmsafety.library import Library
-    from pytest_mmsafety.settings import parse_data
+    from pytest_mmsafety.settings import parse_data, parse_share
 
     if LIBRARY not in config.stash:
-        config.stash[LIBRARY] = Library(parse_data(_option(config, "data"), config.invocation_params.dir))
+        try:
+            data = parse_data(_option(config, "data"), config.invocation_params.dir)
+            share = parse_share("--subset", _option(config, "subset") or "1")
+        except SetupError as error:
+            raise pytest.UsageError(str(error)) from None
+        config.stash[LIBRARY] = Library(data, share)
     return config.stash[LIBRARY]
 
 
@@ -276,7 +284,8 @@ def pytest_report_header(config: pytest.Config) -> str | None:
         if settings.store and settings.store.is_relative_to(config.rootpath)
         else settings.store or "off"
     )
-    return f"mmsafety: model {settings.model}, batch size {settings.batch_size}, store {store}"
+    part = f", {settings.subset:.0%} of each suite" if settings.subset < 1 else ""
+    return f"mmsafety: model {settings.model}, batch size {settings.batch_size}, store {store}{part}"
 
 
 def pytest_report_teststatus(report: Any) -> tuple[str, str, Any] | None:

@@ -32,6 +32,8 @@ class Settings:
     save_run: Path | None
     safety_report: Path | None
     require_gates: bool
+    subset: float
+    """Share of the clusters of each suite that this run is about, above 0 to 1."""
     base: Path
     """Where pytest was started: relative paths and the user's modules are looked up here."""
     root: Path
@@ -72,6 +74,17 @@ def parse_batch_size(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text[:9]) <= 100_000:
         raise SetupError(f"--batch-size: {text!r} is not a whole number from 1 to 100000")
     return int(text)
+
+
+def parse_share(option: str, text: str) -> float:
+    """``0.2`` or ``20%``: more than 0, at most 1."""
+    try:
+        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        share = 0.0
+    if not 0 < share <= 1:
+        raise SetupError(f"{option}: {text!r} is not a share of the cases, such as 0.2 or 20%")
+    return share
 
 
 def check_writable(option: str, path: Path) -> None:

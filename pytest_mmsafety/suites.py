@@ -114,6 +114,31 @@ class Suite:
         """Whether the suite has no cases yet because that folder was not given."""
         return bool(self.data) and not self.cases
 
+    def subset(self, share: float) -> Suite:
+        """The suite with about *share* of its cases, 0 to 1, and those that must pass.
+
+        Clusters are taken whole, in an order that only their names decide: the same ones in every process and on
+        every machine, and a smaller subset is a part of a larger one.
+        """
+        clusters = sorted({_cluster_name(case) for case in self.cases}, key=_shuffled)
+        kept = set(clusters[: max(1, round(share * len(clusters)))])
+        chosen = {case.id for case in self.cases if case.must_pass or _cluster_name(case) in kept}
+        groups = {name: tuple(case for case in cases if case.id in chosen) for name, cases in self.groups.items()}
+        return replace(
+            self,
+            cases=tuple(case for case in self.cases if case.id in chosen),
+            groups={name: cases for name, cases in groups.items() if cases},
+        )
+
+
+def _cluster_name(case: Case) -> str:
+    """What must stay together: by the images' names, since nothing is read yet."""
+    return case.cluster or "\0".join(Path(image).name for image in case.images) or case.id
+
+
+def _shuffled(name: str) -> bytes:
+    return hashlib.sha256(name.encode()).digest()
+
 
 def read_suite(path: Path, data: Mapping[str, Path] | None = None) -> Suite:
     """Read and check a suite file.
