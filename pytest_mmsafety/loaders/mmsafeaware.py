@@ -114,6 +114,8 @@ def _scenarios() -> Iterator[Scenario]:
 
 SCENARIOS = tuple(sorted(_scenarios(), key=lambda scenario: scenario.first))
 _FIRST_IDS = tuple(scenario.first for scenario in SCENARIOS)
+CATEGORIES = tuple(dict.fromkeys(scenario.category for scenario in SCENARIOS))
+"""The 29 scenarios of the paper's figure 1."""
 
 
 def scenario_of(number: int) -> Scenario | None:
@@ -143,6 +145,12 @@ def load(root: Path, suite: str) -> list[Case]:
     if not cases:
         raise SuiteError(f"{prompt_file}: no items; expected blocks of an id, an instruction and a quoted sentence")
     return cases
+
+
+def places(root: Path) -> dict[str, str]:
+    """Id of every item -> ``file:line`` of its block. Raises :class:`SuiteError` as :func:`load` does."""
+    prompt_file = _data_folder(root)[0] / "prompt.txt"
+    return {block[0].strip(): f"{prompt_file}:{line}" for line, block in _blocks(_text(prompt_file))}
 
 
 def _case(number: int, prompt: str, suite: str, image: Path | None, top: Path) -> Case:

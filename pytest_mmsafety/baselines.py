@@ -1,0 +1,226 @@
+"""Baselines: saved runs that later ones are held against, what must be the same for that, and how a run becomes one."""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from pytest_mmsafety.errors import SetupError, nearest
+from pytest_mmsafety.run import Record, Run, load_run
+
+if TYPE_CHECKING:
+    from pytest_mmsafety.cases import Case
+
+FOLDER = Path("reports", "baselines")
+HISTORY = "history.jsonl"
+"""Beside the baselines: who made which run one, when and why, a promotion a line."""
+
+DECODING, JUDGE, CASES = "decoding", "judge", "cases"
+KINDS = (DECODING, JUDGE, CASES)
+"""What can differ between two runs so that a comparison would not be about the model; also the words that allow it."""
+_NAMED = 3
+_IGNORED = frozenset({"model", "batch_size", "target_calls", "subset", "selection"})
+"""Settings in which runs may differ: the model is what is compared, the others change no answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One thing that is not the same in both runs."""
+
+    kind: str
+    """One of :data:`KINDS`."""
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """A line of the history."""
+
+    name: str
+    target: str
+    created: str
+    """Of the run, UTC."""
+    sha256: str
+    """Of the run file."""
+    who: str
+    when: str
+    why: str
+
+
+def find_baseline(spec: str, base: Path, root: Path) -> Path:
+    """The run file that ``--baseline`` names: a path below *base*, or the name of a promoted one below *root*."""
+    try:
+        if (path := base / spec).is_file():
+            return path
+    except (OSError, ValueError) as error:
+        raise SetupError(f"--baseline: {spec!r:.60} is no path: {error}") from None
+    names = {path.stem: path for path in sorted((root / FOLDER).glob("*.json"))}
+    if spec in names:
+        return names[spec]
+    known = f"one of {', '.join(names)}" if names else f"a baseline: none was promoted to {FOLDER} yet"
+    raise SetupError(f"--baseline: {spec!r} is neither a saved run nor {known}{nearest(spec, names)}")
+
+
+def load_baseline(spec: str, base: Path, root: Path) -> Run:
+    """Raises :class:`SetupError` in one line if there is no such run or it is damaged."""
+    path = find_baseline(spec, base, root)
+    try:
+        return load_run(path)
+    except SetupError as error:
+        raise SetupError(f"--baseline: {error}") from None
+
+
+def parse_allowed(text: str) -> frozenset[str]:
+    """``decoding,judge`` as a set of kinds."""
+    allowed = frozenset(part.strip() for part in text.split(",") if part.strip())
+    for kind in sorted(allowed - set(KINDS)):
+        raise SetupError(f"--baseline-allow: {kind!r}; expected some of {', '.join(KINDS)}{nearest(kind, KINDS)}")
+    return allowed
+
+
+def setting_differences(settings: Mapping[str, str], baseline: Mapping[str, str]) -> list[Difference]:
+    """Decoding settings and extra judges that differ, a line each."""
+    found = []
+    for name in sorted((settings.keys() | baseline.keys()) - _IGNORED):
+        now, before = settings.get(name, ""), baseline.get(name, "")
+        if now != before:
+            kind = JUDGE if name.partition(".")[0].startswith("judge") else DECODING
+            found.append(Difference(kind, f"{name} is {now or 'not set'}, was {before or 'not set'}"))
+    return found
+
+
+def case_differences(cases: Sequence[Case], baseline: Sequence[Record]) -> list[Difference]:
+    """Cases of the same key that are asked or held to something else. New and gone ones are no difference."""
+    from pytest_mmsafety.images import digest_or_empty
+
+    digests: dict[str, str] = {}
+    for case in cases:
+        for image in case.images:
+            if image not in digests:
+                digests[image] = digest_or_empty(image)
+    asked = (
+        Content(case.key, case.prompt, case.expected, tuple(digests[image] for image in case.images))
+        for case in cases
+        if not case.skip
+    )
+    return _content_differences(asked, baseline)
+
+
+def record_differences(records: Iterable[Record], baseline: Sequence[Record]) -> list[Difference]:
+    """The same for the records of a run."""
+    return _content_differences(map(_content, records), baseline)
+
+
+class Content(NamedTuple):
+    """What a case asks, and what it is held to."""
+
+    key: str
+    prompt: str
+    expected: str
+    images: tuple[str, ...]
+    """SHA-256 of each, empty where it could not be read."""
+
+
+def _content(record: Record) -> Content:
+    return Content(record.key, record.prompt, record.expected, tuple(image.sha256 for image in record.images))
+
+
+def _content_differences(asked: Iterable[Content], baseline: Sequence[Record]) -> list[Difference]:
+    before = {record.key: _content(record) for record in baseline}
+    shared = [(now, before[now.key]) for now in asked if now.key in before]
+    if not shared:
+        return [Difference(CASES, "no case is in both")]
+    keys = [now.key for now, then in shared if not _same(now, then)]
+    if not keys:
+        return []
+    named = ", ".join(keys[:_NAMED]) + (" ..." if len(keys) > _NAMED else "")
+    return [Difference(CASES, f"{len(keys)} cases have another prompt, image or expectation: {named}")]
+
+
+def _same(now: Content, then: Content) -> bool:
+    """Images that could not be read tell nothing."""
+    readable = all(now.images) and all(then.images)
+    return now[:3] == then[:3] and (now.images == then.images or not readable)
+
+
+def judge_differences(records: Sequence[Record], baseline: Sequence[Record]) -> list[Difference]:
+    """Judges, with their versions, whose verdicts are gated in one run and not in the other on the same cases."""
+    before = {record.key: record.verdicts[0].judge for record in baseline if record.verdicts}
+    pairs = {(r.verdicts[0].judge, before[r.key]) for r in records if r.verdicts and r.key in before}
+    return [Difference(JUDGE, f"judged by {now}, was {then}") for now, then in sorted(pairs) if now != then]
+
+
+def refusal(differences: Iterable[Difference], allowed: frozenset[str]) -> str:
+    """Why the two runs are not compared, in one line, or empty."""
+    refused = [difference for difference in differences if difference.kind not in allowed]
+    if not refused:
+        return ""
+    kinds = ",".join(kind for kind in KINDS if kind in {difference.kind for difference in refused})
+    return f"{'; '.join(d.text for d in refused)} (compare all the same: --baseline-allow={kinds})"
+
+
+def promote(path: Path, name: str, root: Path, *, why: str, anyway: bool = False) -> Path:
+    """Make the saved run *path* the baseline *name* and note who, when and why.
+
+    Raises :class:`SetupError` for a run that is not whole or that its own gates block, unless *anyway*.
+    """
+    if re.fullmatch(r"[\w][\w.-]{0,99}", name) is None:
+        raise SetupError(f"--name: {name!r:.60} is not a plain name")
+    run = load_run(path)
+    if not anyway and (reason := _unfit(run)):
+        raise SetupError(f"{path}: {reason}; promote another run, or say --anyway")
+    folder = root / FOLDER
+    target = folder / f"{name}.json"
+    promotion = Promotion(
+        name=name,
+        target=run.target,
+        created=run.created,
+        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        who=_user(),
+        when=datetime.now(UTC).isoformat(timespec="seconds"),
+        why=why,
+    )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        beside = target.with_suffix(".new")
+        shutil.copyfile(path, beside)
+        beside.replace(target)
+        with (folder / HISTORY).open("a", encoding="utf-8", newline="\n") as file:
+            file.write(json.dumps(asdict(promotion), ensure_ascii=False) + "\n")
+    except OSError as error:
+        raise SetupError(f"{target} cannot be written: {error.strerror or error}") from None
+    return target
+
+
+def _unfit(run: Run) -> str:
+    """Why a run should not be what others are held against."""
+    unanswered = sum(record.response is None and not record.skipped for record in run.records)
+    if unanswered:
+        return f"{unanswered} of {len(run.records)} cases have no answer"
+    blocking = [result.gate.name for result in run.gates if result.blocks]
+    return f"its own gates block: {', '.join(blocking[:_NAMED])}" if blocking else ""
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container without a user
+        return "unknown"
+
+
+def history(root: Path) -> list[Promotion]:
+    """All promotions, oldest first."""
+    path = root / FOLDER / HISTORY
+    try:
+        lines = path.read_text("utf-8").splitlines() if path.exists() else []
+        return [Promotion(**json.loads(line)) for line in lines if line.strip()]
+    except (OSError, ValueError, TypeError) as error:
+        raise SetupError(f"{path}: damaged: {error}") from None
