@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-# pytester forgets modules that were first imported inside of a test; yaml's C part does not survive that.
+# pytester forgets modules that were first imported inside of a test; C parts do not survive that.
+import scipy.special  # noqa: F401
+
 import pytest_mmsafety.library  # noqa: F401
 
 pytest_plugins = ["pytester"]
