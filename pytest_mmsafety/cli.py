@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_mmsafety.errors import ImageError, MmsafetyError, nearest
+from pytest_mmsafety import gate_commands
+from pytest_mmsafety.errors import MmsafetyError, nearest
+from pytest_mmsafety.judges import commands as judge_commands
 
 if TYPE_CHECKING:
     from pytest_mmsafety.cases import Case
@@ -21,24 +23,29 @@ USAGE_ERROR = 4
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit codes: 0 done, 2 no such command or option, 4 the input is wrong (one line says what)."""
+    """Run one command.
+
+    Exit codes: 0 done, 1 the doctor found errors, 2 no such command or option, 4 the input is wrong (one line).
+    """
     arguments = _parser().parse_args(argv)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
     try:
-        arguments.run(arguments)
+        status: int | None = arguments.run(arguments)
         sys.stdout.flush()  # here, where a closed pipe is caught
     except MmsafetyError as error:
         sys.stderr.write(f"mmsafety: {error}\n")
         return USAGE_ERROR
     except BrokenPipeError:  # `mmsafety cases ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
+        return 0
+    return status or 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="mmsafety", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    gate_commands.add_commands(commands)
 
     cases = commands.add_parser("cases", help="print the cases of a suite as JSON lines")
     cases.add_argument("suite", help="suite file, or the name of a shipped suite (usb, mllmguard, mmsafeaware)")
@@ -47,8 +54,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     cases.set_defaults(run=_cases)
 
-    install = commands.add_parser("install", help="fetch what --model=embedded needs, pinned by hash")
-    install.add_argument("what", choices=["embedded"])
+    install = commands.add_parser("install", help="fetch what --model=embedded needs, or a published data set")
+    install.add_argument("what", choices=["embedded", "usb", "mllmguard"])
+    install.add_argument("--to", type=Path, metavar="FOLDER", help="of a data set; default: data/NAME")
+    install.add_argument("--revision", help="of a data set; default: the one already there, else the newest")
     install.set_defaults(run=_install)
 
     report = commands.add_parser("report", help="write the HTML report of a saved run")
@@ -58,6 +67,34 @@ def _parser() -> argparse.ArgumentParser:
         "--images", type=Path, metavar="FOLDER", help="folder that the run's images are named relative to"
     )
     report.set_defaults(run=_report)
+
+    score = commands.add_parser("score", help="print the published tables of result files and saved runs")
+    score.add_argument("files", nargs="+", type=Path, metavar="FILE", help="TASK_MODEL.jsonl, ..., or a saved run")
+    score.add_argument(
+        "--data", type=Path, metavar="FOLDER", help="published data, for answers and categories that a file leaves out"
+    )
+    score.add_argument(
+        "--hallucination", choices=["released", "binary"], default="released", help="label 1 counts 1/3, or 1"
+    )
+    score.add_argument("--json", action="store_true", help="print JSON")
+    score.set_defaults(run=_score)
+
+    doctor = commands.add_parser("doctor", help="find what is wrong with suites and official data")
+    doctor.add_argument(
+        "paths", nargs="+", metavar="PATH", help="suite, folder of suites, name of a shipped suite, or official data"
+    )
+    doctor.add_argument("--loader", default="", metavar="NAME", help="PATH is official data that this loader reads")
+    doctor.add_argument("--json", action="store_true", help="print one JSON object")
+    doctor.add_argument(
+        "--against", type=Path, metavar="MANIFEST", help="training data: .jsonl, .csv, .txt or a folder of images"
+    )
+    doctor.add_argument(
+        "--write-leaked", type=Path, metavar="FILE", help="write the keys of cases found in the manifest, one a line"
+    )
+    doctor.set_defaults(run=_doctor)
+
+    judge = commands.add_parser("judge", help="judge answers in files, measure judges, have people label")
+    judge_commands.add_commands(judge.add_subparsers(dest="judge_command", required=True, metavar="COMMAND"))
     return parser
 
 
@@ -66,7 +103,7 @@ def _cases(arguments: argparse.Namespace) -> None:
     from pytest_mmsafety.suites import read_suite
 
     data = parse_data(arguments.data, Path.cwd())
-    suite = read_suite(_suite_file(arguments.suite), data)
+    suite = read_suite(suite_file(arguments.suite), data)
     if suite.wants_data:
         raise MmsafetyError(f"{arguments.suite}: official data: give --data {suite.data}=PATH")
     for name in data:
@@ -76,7 +113,8 @@ def _cases(arguments: argparse.Namespace) -> None:
         sys.stdout.write(json.dumps(_as_json(case), ensure_ascii=False) + "\n")
 
 
-def _suite_file(name: str) -> Path:
+def suite_file(name: str) -> Path:
+    """The suite file *name*, or the shipped one of that name. Raises :class:`MmsafetyError`."""
     from pytest_mmsafety.settings import shipped
 
     path = Path(name)
@@ -90,12 +128,10 @@ def _suite_file(name: str) -> Path:
 
 def _as_json(case: Case) -> dict[str, object]:
     from pytest_mmsafety.cases import cluster_of
-    from pytest_mmsafety.images import digest, read_image
+    from pytest_mmsafety.images import digest_or_empty
 
-    try:
-        cluster = cluster_of(case, tuple(digest(read_image(path)) for path in case.images))
-    except ImageError:
-        cluster = case.key
+    digests = tuple(map(digest_or_empty, case.images))
+    cluster = cluster_of(case, digests if all(digests) else ())
     return {
         "id": case.id,
         "suite": case.suite,
@@ -110,10 +146,48 @@ def _as_json(case: Case) -> dict[str, object]:
     }
 
 
-def _install(_: argparse.Namespace) -> None:
-    from pytest_mmsafety.targets.embedded_weights import install
+def _install(arguments: argparse.Namespace) -> None:
+    if arguments.what == "embedded":
+        from pytest_mmsafety.targets.embedded_weights import install
 
-    sys.stdout.write(f"{install()}\n")
+        sys.stdout.write(f"{install()}\n")
+        return
+    from pytest_mmsafety.hub import install_data
+
+    folder = arguments.to or Path("data") / arguments.what
+    commit = install_data(arguments.what, folder, arguments.revision)
+    sys.stdout.write(f"revision {commit}\n--data {arguments.what}={folder}\n")
+
+
+def _score(arguments: argparse.Namespace) -> None:
+    from pytest_mmsafety.scores.files import score_files
+    from pytest_mmsafety.scores.tables import text
+
+    tables = score_files(arguments.files, arguments.data, arguments.hallucination)
+    if arguments.json:
+        json.dump([table.as_json() for table in tables], sys.stdout, ensure_ascii=False, indent=1)
+        sys.stdout.write("\n")
+    else:
+        sys.stdout.write(text(tables))
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from pytest_mmsafety.doctor import as_json, examine
+    from pytest_mmsafety.doctor.text import render
+
+    if arguments.write_leaked and not arguments.against:
+        raise MmsafetyError("--write-leaked: nothing to compare with; give --against MANIFEST")
+    examination = examine(arguments.paths, arguments.loader, arguments.against)
+    if arguments.write_leaked:
+        try:
+            arguments.write_leaked.write_text("".join(f"{key}\n" for key in examination.leaked), encoding="utf-8")
+        except OSError as error:
+            raise MmsafetyError(f"--write-leaked: {arguments.write_leaked}: {error.strerror or error}") from None
+    if arguments.json:
+        sys.stdout.write(json.dumps(as_json(examination), ensure_ascii=False, indent=1) + "\n")
+    else:
+        sys.stdout.write(render(examination))
+    return 1 if examination.failed else 0
 
 
 def _report(arguments: argparse.Namespace) -> None:
@@ -131,3 +205,7 @@ def _report(arguments: argparse.Namespace) -> None:
     except OSError as error:
         raise MmsafetyError(f"--output: {output} cannot be written: {error.strerror or error}") from None
     sys.stdout.write(f"{output}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

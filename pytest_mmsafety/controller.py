@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_mmsafety import baselines
 from pytest_mmsafety.gates import FAILED, NOT_EVALUATED, GateResult, evaluate_gates, unmatched
 from pytest_mmsafety.items import SuiteFile
 from pytest_mmsafety.outcomes import Outcome
@@ -29,18 +30,20 @@ if TYPE_CHECKING:
 class Controller:
     """Registered as a plugin in a single process and in the controller of xdist, never in a worker."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that a verdict depends on
         self,
         settings: Settings,
         policy: Policy | None,
         library: Library,
         *,
+        baseline: Run | None = None,
         distributed: bool,
         progress: Progress | None = None,
     ) -> None:
         self._settings = settings
         self._policy = policy
         self._library = library
+        self._baseline = baseline
         self._distributed = distributed
         self._progress = progress
         self._outcomes: dict[str, Outcome] = {}
@@ -48,6 +51,8 @@ class Controller:
         self._calls: dict[str, int] = {}
         self._target = settings.model
         self._fingerprint = ""
+        self._judges: dict[str, str] = {}
+        """Name -> fingerprint of judges with weights."""
         self._gates: list[GateResult] | None = None
         self._started = self._complete = False
         self._written: list[str] = []
@@ -74,6 +79,7 @@ class Controller:
         """Bad options that only show once the cases are known. Raises ``UsageError``: exit code 4, no model loaded."""
         for name in self._library.unused_data():
             raise pytest.UsageError(f"--data: {name!r} is asked for by no collected suite")
+        self._check_baseline()
         if self._policy:
             tags = [(case.suite, case.tags) for case in self._library.cases]
             reasons = [(gate, unmatched(gate, tags)) for gate in self._policy.gates]
@@ -85,6 +91,17 @@ class Controller:
                 raise pytest.UsageError(
                     f"--thresholds: {self._policy.path}: matches no collected case; gate {gate.name!r}: {reason}"
                 )
+
+    def _check_baseline(self) -> None:
+        """What can be compared before anything is asked: the judges are known when they have spoken."""
+        if self._baseline is None:
+            return
+        differences = [
+            *baselines.setting_differences(self._run_settings(), self._baseline.settings),
+            *baselines.case_differences(list(self._library.cases), self._baseline.records),
+        ]
+        if reason := baselines.refusal(differences, self._settings.baseline_allow):
+            raise pytest.UsageError(f"--baseline: {reason}")
 
     # --- what came of it
 
@@ -105,6 +122,7 @@ class Controller:
         self._calls[payload["worker"]] = payload["calls"]
         self._target = payload["target"] or self._target
         self._fingerprint = payload["fingerprint"] or self._fingerprint
+        self._judges |= payload["judges"]
         if self._progress:
             self._progress.show(len(self._outcomes))
 
@@ -121,9 +139,19 @@ class Controller:
                 self._policy.gates,
                 broken=self._unknown_cases(session),
                 require=self._settings.require_gates,
+                baseline=self._comparable_baseline(),
             )
             self._emit(session, self._gates)
         return result
+
+    def _comparable_baseline(self) -> Sequence[Record] | None:
+        if self._baseline is None:
+            return None
+        differences = baselines.judge_differences(self._records, self._baseline.records)
+        if reason := baselines.refusal(differences, self._settings.baseline_allow):
+            self._notes.append(f"not compared with the baseline: {reason}")
+            return None
+        return self._baseline.records
 
     def _unknown_cases(self, session: pytest.Session) -> str:
         """Why it is not known which cases there are, so that no gate can be evaluated; or empty."""
@@ -203,7 +231,9 @@ class Controller:
                 0, f"{len(failed)} cases that must pass did not, which fails the run whatever the gates say: {some}"
             )
         if self._settings.subset < 1:
-            notes.append(f"a fixed part of each suite was asked ({self._settings.subset:.0%}): gates speak of that part")
+            notes.append(
+                f"a fixed part of each suite was asked ({self._settings.subset:.0%}): gates speak of that part"
+            )
         if not self._complete:
             notes.insert(0, "the run was stopped before its end: no gate was evaluated")
         return Run(
@@ -211,21 +241,27 @@ class Controller:
             fingerprint=self._fingerprint,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             version=version("pytest-mmsafety"),
-            environment=environment(),
-            settings={
-                "model": model_name(self._settings.model),
-                **{f"model_args.{name}": value for name, value in public_arguments(self._settings.model_args).items()},
-                "judge": self._settings.judge,
-                "batch_size": str(self._settings.batch_size),
-                "subset": f"{self._settings.subset:g}",
-                "target_calls": str(sum(self._calls.values())),
-            },
+            environment={**environment(), **{f"judge {name}": print_ for name, print_ in self._judges.items()}},
+            settings={**self._run_settings(), "target_calls": str(sum(self._calls.values()))},
             suites=tuple(SuiteInfo(s.name, s.benchmark, s.title, s.sha256, len(s.cases)) for s in self._library.suites),
             records=self._records,
             gates=tuple(self._gates or ()),
             policy=self._policy.name if self._policy else "",
             notes=tuple(notes),
         )
+
+    def _run_settings(self) -> dict[str, str]:
+        """What a run notes of its options, and what a comparison looks at."""
+        arguments = public_arguments(self._settings.model_args)
+        judge_arguments = public_arguments(self._settings.judge_args)
+        return {
+            "model": model_name(self._settings.model),
+            **{f"model_args.{name}": value for name, value in arguments.items()},
+            "judge": self._settings.judge,
+            **{f"judge_args.{name}": model_name(value) for name, value in judge_arguments.items()},
+            "batch_size": str(self._settings.batch_size),
+            "subset": f"{self._settings.subset:g}",
+        }
 
     def _failed_must_pass(self) -> Iterator[str]:
         for case in self._library.cases:
@@ -268,7 +304,8 @@ def _gate_report(result: GateResult, nodeid: str, location: Any, when: Any) -> p
         outcome, longrepr = "failed", f"{reason}\n{result.gate.why}".strip()
     elif when == "call" and result.status == NOT_EVALUATED:
         outcome, longrepr = "skipped", (location[0], 0, reason)
-    properties = [("status", result.status), ("estimate", result.estimate), ("low", result.low), ("high", result.high)]
+    numbers = ("estimate", "low", "high", "difference", "difference_low", "difference_high", "p_value", "adjusted_p")
+    properties = [("status", result.status), *((name, getattr(result, name)) for name in numbers)]
     report = pytest.TestReport(
         nodeid,
         location,

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
+from pytest_mmsafety import sentences
+from pytest_mmsafety.claims import BROKEN, KEPT, Claim, Finding, judge
 from pytest_mmsafety.errors import nearest
-from pytest_mmsafety.metrics import METRICS, Metric, score_by
-from pytest_mmsafety.statistics import Estimate, clustered_share
+from pytest_mmsafety.metrics import METRICS
+from pytest_mmsafety.multiplicity import HOLM
+from pytest_mmsafety.paired import match
+from pytest_mmsafety.statistics import Estimate, clustered_difference, clustered_share
+from pytest_mmsafety.table import ANSWERED, ERROR, MISSING, SKIPPED, Table
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from pytest_mmsafety.run import Record
+
+    Mask = NDArray[np.bool_]
 
 PASSED = "passed"
 FAILED = "failed"
@@ -22,10 +31,13 @@ NOT_EVALUATED = "not evaluated"
 EVIDENCE = "evidence"
 ASSURANCE = "assurance"
 
+_NAMED = 5
+"""Cases that a reason names."""
+
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """A bound on one metric over the cases whose tags match ``where``."""
+    """A bound on one metric, or on how much worse than a baseline it may be, over the cases that match ``where``."""
 
     name: str
     metric: str
@@ -36,13 +48,23 @@ class Gate:
     rule: str
     """``evidence``: fails only on proof of harm. ``assurance``: passes only on proof of safety."""
     alpha: float
-    """1 - confidence of the two-sided interval."""
+    """1 - confidence of the two-sided interval; the chance of any wrong verdict in the family."""
     max_unscored: float
     """Largest share of unscored answers with which the gate still speaks."""
     judge: str = ""
     """Whose verdicts count, without the version; empty: the first verdict of each case."""
     why: str = ""
     """One sentence for the person who reads the verdict."""
+    max_regression: float | None = None
+    """How much worse than the baseline, on the cases that both runs have, the metric may be; 0 to 1."""
+    min_cases: int = 0
+    """With fewer scored cases (or pairs) the gate does not speak."""
+    min_clusters: int = 0
+    """With fewer clusters the gate does not speak."""
+    zero_tolerance: tuple[Mapping[str, tuple[str, ...]], ...] = ()
+    """Filters like ``where``: one failing case among the gate's that match one of them fails the gate."""
+    family: str = HOLM
+    """How the claims of all gates with this rule and this family are adjusted: ``holm``, ``fdr`` or ``none``."""
 
     def speaks_of(self, suite: str, tags: Mapping[str, str]) -> bool:
         """Whether a case counts for this gate."""
@@ -51,6 +73,11 @@ class Gate:
             and METRICS[self.metric].stratum(tags) is not None
         )
 
+    @property
+    def bound(self) -> float | None:
+        """``max`` or ``min``, unless every value keeps it."""
+        return None if self.max == 1 or self.min == 0 else self.max if self.min is None else self.min
+
 
 @dataclass(frozen=True, slots=True)
 class GateResult:
@@ -58,7 +85,8 @@ class GateResult:
 
     gate: Gate
     status: str
-    """passed: the whole interval keeps the bound; failed: none of it does; inconclusive: it straddles."""
+    """passed: the whole interval keeps the bound; failed: none of it does; inconclusive: it straddles, or the other
+    gates of the family make it too likely a chance."""
     blocks: bool
     """Whether this result makes the run fail."""
     reason: str
@@ -74,124 +102,280 @@ class GateResult:
     errors: int = 0
     missing: int = 0
     """Collected, but not run."""
+    baseline: float | None = None
+    """The metric in the baseline, over the cases that both runs have."""
+    difference: float | None = None
+    """How much worse than in the baseline it is on these cases; below 0: better."""
+    difference_low: float | None = None
+    difference_high: float | None = None
+    pairs: int = 0
+    """Cases scored in both runs."""
+    p_value: float | None = None
+    """Smallest alpha at which this gate alone proves what its rule asks for: harm (evidence) or safety (assurance)."""
+    adjusted_p: float | None = None
+    """The same for the gate among its family: at most alpha where an evidence gate failed, an assurance gate passed."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """What is known of a gate before its family is judged."""
+
+    gate: Gate
+    counts: Mapping[str, Any]
+    estimate: Estimate | None = None
+    claims: tuple[Claim, ...] = ()
+    comparison: Mapping[str, Any] = field(default_factory=dict)
+    verdict: tuple[str, bool, str] | None = None
+    """Status, blocks and reason, where no statistics are needed."""
 
 
 def evaluate_gates(
-    records: Sequence[Record], gates: Sequence[Gate], *, broken: str = "", require: bool = False
+    records: Sequence[Record],
+    gates: Sequence[Gate],
+    *,
+    broken: str = "",
+    require: bool = False,
+    baseline: Sequence[Record] | None = None,
 ) -> list[GateResult]:
     """Judge each gate on the records of all *collected* cases.
 
     A record with neither answer, error nor skip reason was collected but not run: its gates are not
     evaluated. *broken* says why no gate can be (a suite that could not be read), *require* makes gates
-    that are not evaluated block.
+    that are not evaluated block. *baseline* holds the records that gates with ``max_regression`` compare to.
     """
-    return [_evaluate(gate, records, broken, require=require) for gate in gates]
+    run = _Run(records, baseline, broken, require=require)
+    measured = [run.measure(gate) for gate in gates]
+    findings: list[list[Finding]] = [[] for _ in gates]
+    for key in {(gate.rule, gate.family) for gate in gates}:
+        of_family = [i for i, gate in enumerate(gates) if (gate.rule, gate.family) == key]
+        owners = [(i, claim) for i in of_family for claim in measured[i].claims]
+        found = judge([claim for _, claim in owners], [gates[i].alpha for i, _ in owners], key[1])
+        for (i, _), finding in zip(owners, found, strict=True):
+            findings[i].append(finding)
+    return [_result(gate, found) for gate, found in zip(measured, findings, strict=True)]
 
 
-def _evaluate(gate: Gate, records: Sequence[Record], broken: str, *, require: bool) -> GateResult:
-    metric = METRICS[gate.metric]
-    spoken_of = [record for record in records if gate.speaks_of(record.suite, record.tags)]
-    states = Counter(_state(record, gate.judge) for record in spoken_of)
-    counts = {
-        "unscored": states["unscored"],
-        "skipped": states["skipped"],
-        "errors": states["error"],
-        "missing": states["missing"],
-    }
-    if obstacle := broken or _incomplete(spoken_of, states):
-        return GateResult(gate, NOT_EVALUATED, require, obstacle, n=states["scored"], **counts)
-    answered = [record for record in spoken_of if record.response is not None]
-    if obstacle := _unscored(gate, metric, answered, states["unscored"]):
-        # The run is whole and still cannot tell: who asks for proof does not have it.
-        blocks = require or gate.rule == ASSURANCE
-        return GateResult(gate, NOT_EVALUATED, blocks, obstacle, n=states["scored"], **counts)
-    estimate = _estimate(gate, metric, answered)
-    status = _status(gate, estimate)
+def missing_baseline(gates: Iterable[Gate]) -> str:
+    """Why these gates cannot be judged without a baseline, in one line; empty if they can."""
+    names = [gate.name for gate in gates if gate.max_regression is not None]
+    if not names:
+        return ""
+    return f"gate {names[0]!r} has max_regression, but there is no baseline to compare to; expected a saved run"
+
+
+class _Run:
+    """The run that is judged, and its baseline."""
+
+    def __init__(
+        self, records: Sequence[Record], baseline: Sequence[Record] | None, broken: str, *, require: bool
+    ) -> None:
+        self._table = Table(records)
+        self._baseline = None if baseline is None else Table(baseline)
+        self._match = None if baseline is None else match(records, baseline)
+        self._broken = broken
+        self._require = require
+
+    def measure(self, gate: Gate) -> _Measured:
+        table = self._table
+        spoken_of = table.where(gate.where) & (table.strata(METRICS[gate.metric]) >= 0)
+        answered = spoken_of & (table.state == ANSWERED)
+        scored = answered & _known(table.scores(gate.judge))
+        counts = {
+            "n": int(scored.sum()),
+            "unscored": int(answered.sum() - scored.sum()),
+            "skipped": int((table.state[spoken_of] == SKIPPED).sum()),
+            "errors": int((table.state[spoken_of] == ERROR).sum()),
+            "missing": int((table.state[spoken_of] == MISSING).sum()),
+        }
+        if reason := self._intolerable(gate, scored):
+            return _Measured(gate, counts, verdict=(FAILED, True, reason))
+        if reason := self._broken or self._incomplete(spoken_of, counts) or self._no_baseline(gate):
+            return _Measured(gate, counts, verdict=(NOT_EVALUATED, self._require, reason))
+        # From here on the run is whole. Who asks for proof and does not get it is blocked.
+        blocks = self._require or gate.rule == ASSURANCE
+        if reason := self._unscored(gate, answered, scored) or self._untold(gate, spoken_of, answered & ~scored):
+            return _Measured(gate, counts, verdict=(NOT_EVALUATED, blocks, reason))
+        return self._claims(gate, counts, answered, blocks=blocks)
+
+    def _claims(self, gate: Gate, counts: Mapping[str, int], answered: Mask, *, blocks: bool) -> _Measured:
+        table, metric = self._table, METRICS[gate.metric]
+        values = table.values(metric, gate.judge)
+        counts_here = answered & _known(values)
+        if not counts_here.any():
+            return _Measured(gate, counts, verdict=(NOT_EVALUATED, blocks, f"no case counts for {gate.metric}"))
+        estimate = clustered_share(
+            values[counts_here], table.cluster[counts_here], gate.alpha, *self._strata(gate, counts_here)
+        )
+        if reason := _too_few(gate, estimate, "scored cases"):
+            return _Measured(gate, counts, verdict=(NOT_EVALUATED, blocks, reason))
+        claims: tuple[Claim, ...] = ()
+        if gate.bound is not None:
+            claims = (Claim(estimate, gate.bound, at_least=gate.min is not None),)
+        if gate.max_regression is None:
+            return _Measured(gate, counts, estimate, claims)
+        difference, comparison, reason = self._difference(gate, answered)
+        if difference is None or (reason := _too_few(gate, difference, "cases scored in both runs")):
+            return _Measured(gate, counts, verdict=(NOT_EVALUATED, blocks, reason))
+        if gate.max_regression < 1:
+            claims = (*claims, Claim(difference, gate.max_regression, of=int(answered.sum())))
+        return _Measured(gate, counts, estimate, claims, comparison)
+
+    def _difference(self, gate: Gate, answered: Mask) -> tuple[Estimate | None, dict[str, float | int], str]:
+        """How much worse than the baseline it is; or why that cannot be said."""
+        assert self._baseline is not None
+        assert self._match is not None
+        metric = METRICS[gate.metric]
+        both = answered & (self._match >= 0)
+        both[both] = self._baseline.state[self._match[both]] == ANSWERED
+        if not both.any():
+            return None, {}, "no answered case of the baseline is the same (key, prompt, expectation, images)"
+        scored = both & _known(self._table.scores(gate.judge))
+        scored &= _known(_at(self._baseline.scores(gate.judge), self._match, both))
+        lost = 0 if metric.counts_unscored else int(both.sum() - scored.sum())
+        if lost > gate.max_unscored * both.sum():
+            reason = f"{lost} of {both.sum()} cases are unscored in one of the runs, more than the "
+            return None, {}, f"{reason}{gate.max_unscored:.0%} allowed"
+        now = self._table.values(metric, gate.judge)
+        then = _at(self._baseline.values(metric, gate.judge), self._match, both)
+        pairs = both & _known(now) & _known(then)
+        if reason := self._absent(gate, pairs, "case scored in both runs"):
+            return None, {}, reason
+        if not pairs.any():
+            return None, {}, f"no case counts for {gate.metric} in both runs"
+        sign = -1 if metric.higher_is_better else 1
+        grouping = (self._table.cluster[pairs], gate.alpha, *self._strata(gate, pairs))
+        difference = clustered_difference(sign * (now - then)[pairs], *grouping)
+        comparison = {
+            "baseline": clustered_share(then[pairs], *grouping).value,
+            "difference": difference.value,
+            "difference_low": difference.low,
+            "difference_high": difference.high,
+            "pairs": difference.n,
+        }
+        return difference, comparison, ""
+
+    def _strata(self, gate: Gate, mask: Mask) -> tuple[Any, Mapping[int, float]]:
+        metric = METRICS[gate.metric]
+        return self._table.strata(metric)[mask], dict(enumerate(metric.weights.values()))
+
+    # --- why a gate does not speak
+
+    def _intolerable(self, gate: Gate, scored: Mask) -> str:
+        """Which cases that are under zero tolerance fail, or empty."""
+        failing = scored & self._under_zero_tolerance(gate) & (self._table.scores(gate.judge) > 0)
+        if not failing.any():
+            return ""
+        return f"zero tolerance: {failing.sum()} of its cases failed: {self._some(failing)}"
+
+    def _untold(self, gate: Gate, spoken_of: Mask, unscored: Mask) -> str:
+        """Why zero tolerance cannot be shown, or empty."""
+        for accepted in gate.zero_tolerance:
+            if not (spoken_of & self._table.where(accepted)).any():
+                words = ", ".join(f"{tag}: {' or '.join(values)}" for tag, values in accepted.items())
+                return f"no case of the gate matches zero_tolerance {words}"
+        untold = unscored & self._under_zero_tolerance(gate)
+        if gate.rule == ASSURANCE and untold.any():
+            return f"zero tolerance: {untold.sum()} of its cases are unscored: {self._some(untold)}"
+        return ""
+
+    def _under_zero_tolerance(self, gate: Gate) -> Mask:
+        import numpy as np
+
+        masks = [self._table.where(accepted) for accepted in gate.zero_tolerance]
+        return np.any(masks, axis=0) if masks else np.zeros(len(self._table.records), dtype=bool)
+
+    def _some(self, mask: Mask) -> str:
+        keys = sorted(self._table.records[i].key for i in mask.nonzero()[0].tolist())
+        return ", ".join(keys[:_NAMED]) + (" ..." if len(keys) > _NAMED else "")
+
+    def _incomplete(self, spoken_of: Mask, counts: Mapping[str, int]) -> str:
+        """Why the cases of a gate are only a part, or empty. A part is never judged as the whole."""
+        cases = int(spoken_of.sum())
+        total = cases - counts["skipped"]
+        if not cases:
+            return "no collected case matches it"
+        if not total:
+            return f"all {cases} cases were skipped ({self._table.records[int(spoken_of.argmax())].skipped})"
+        absent = {"not run": counts["missing"], "in error": counts["errors"]}
+        if not any(absent.values()):
+            return ""
+        causes = ", ".join(f"{count} {word}" for word, count in absent.items() if count)
+        return f"{total - sum(absent.values())} of {total} cases have an answer ({causes})"
+
+    def _no_baseline(self, gate: Gate) -> str:
+        return missing_baseline([gate]) if self._baseline is None else ""
+
+    def _unscored(self, gate: Gate, answered: Mask, scored: Mask) -> str:
+        """Why too few of the answers have a score, or empty."""
+        if METRICS[gate.metric].counts_unscored:
+            return ""
+        total, unscored = int(answered.sum()), int(answered.sum() - scored.sum())
+        if unscored > gate.max_unscored * total:
+            return f"{unscored} of {total} answers are unscored, more than the {gate.max_unscored:.0%} allowed"
+        return self._absent(gate, scored, "scored case") or ("" if scored.any() else "no answer is scored")
+
+    def _absent(self, gate: Gate, mask: Mask, what: str) -> str:
+        """Which strata of the metric have no case, or empty."""
+        metric = METRICS[gate.metric]
+        present = set(self._table.strata(metric)[mask].tolist())
+        absent = sorted(name for i, name in enumerate(metric.weights) if i not in present)
+        return f"no {what} is {' or '.join(absent)}, which {metric.name} needs" if absent else ""
+
+
+def _known(values: Any) -> Any:
+    import numpy as np
+
+    return ~np.isnan(values)
+
+
+def _at(values: Any, index: Any, mask: Mask) -> Any:
+    """The value at each masked record's index, NaN for the others."""
+    import numpy as np
+
+    found = np.full(len(mask), np.nan)
+    found[mask] = values[index[mask]]
+    return found
+
+
+def _too_few(gate: Gate, estimate: Estimate, what: str) -> str:
+    if estimate.n < gate.min_cases:
+        return f"{estimate.n} {what}, fewer than the {gate.min_cases} required"
+    if estimate.clusters < gate.min_clusters:
+        return f"{estimate.clusters} clusters of {what}, fewer than the {gate.min_clusters} required"
+    return ""
+
+
+def _result(measured: _Measured, findings: Sequence[Finding]) -> GateResult:
+    gate, estimate = measured.gate, measured.estimate
+    if measured.verdict:
+        return GateResult(gate, *measured.verdict, **measured.counts)
+    assert estimate is not None
+    states = {finding.state for finding in findings}
+    status = FAILED if BROKEN in states else PASSED if states <= {KEPT} else INCONCLUSIVE
+    p_value, adjusted_p = _p_values(gate, findings)
     return GateResult(
         gate,
         status,
         status == FAILED or (status == INCONCLUSIVE and gate.rule == ASSURANCE),
-        _reason(gate, estimate, status),
+        sentences.verdict(gate, findings) if findings else sentences.report_only(gate, estimate),
         estimate.value,
         estimate.low,
         estimate.high,
-        estimate.n,
-        estimate.clusters,
-        **counts,
+        clusters=estimate.clusters,
+        p_value=p_value,
+        adjusted_p=adjusted_p,
+        **{**measured.counts, "n": estimate.n},
+        **measured.comparison,
     )
 
 
-def _state(record: Record, judge: str) -> str:
-    if record.skipped:
-        return "skipped"
-    if record.error:
-        return "error"
-    if record.response is None:
-        return "missing"
-    return "unscored" if score_by(record, judge) is None else "scored"
-
-
-def _incomplete(cases: Sequence[Record], states: Counter[str]) -> str:
-    """Why the cases of a gate are only a part, or empty. A part is never judged as the whole."""
-    total = len(cases) - states["skipped"]
-    if not cases:
-        return "no collected case matches it"
-    if not total:
-        return f"all {len(cases)} cases were skipped ({cases[0].skipped})"
-    if not states["missing"] and not states["error"]:
-        return ""
-    words = {"missing": "not run", "error": "in error"}
-    causes = ", ".join(f"{states[state]} {word}" for state, word in words.items() if states[state])
-    return f"{total - states['missing'] - states['error']} of {total} cases have an answer ({causes})"
-
-
-def _unscored(gate: Gate, metric: Metric, answered: Sequence[Record], unscored: int) -> str:
-    """Why too few of the answers have a score, or empty."""
-    if not metric.counts_unscored and unscored > gate.max_unscored * len(answered):
-        return f"{unscored} of {len(answered)} answers are unscored, more than the {gate.max_unscored:.0%} allowed"
-    strata = {metric.stratum(r.tags) for r in answered if metric.value(score_by(r, gate.judge)) is not None}
-    absent = sorted(set(metric.weights) - strata)
-    if absent:
-        return f"no scored case is {' or '.join(absent)}, which {metric.name} needs"
-    return "" if strata else "no answer is scored"
-
-
-def _estimate(gate: Gate, metric: Metric, answered: Sequence[Record]) -> Estimate:
-    rows = [
-        (value, record.cluster, metric.stratum(record.tags))
-        for record in answered
-        if (value := metric.value(score_by(record, gate.judge))) is not None
-    ]
-    values, clusters, strata = zip(*rows, strict=True)
-    return clustered_share(values, clusters, gate.alpha, strata, dict(metric.weights))
-
-
-def _status(gate: Gate, estimate: Estimate) -> str:
-    if gate.max is not None:
-        keeps, breaks = estimate.high <= gate.max, estimate.low > gate.max
-    else:
-        assert gate.min is not None
-        keeps, breaks = estimate.low >= gate.min, estimate.high < gate.min
-    return PASSED if keeps else FAILED if breaks else INCONCLUSIVE
-
-
-def _reason(gate: Gate, estimate: Estimate, status: str) -> str:
-    name = gate.metric.replace("_", " ")
-    number = f"{name} {estimate.value:.1%} [{estimate.low:.1%}, {estimate.high:.1%}]"
-    if gate.max == 1 or gate.min == 0:
-        return f"{number}: reported only, every value is allowed (n={estimate.n}, {estimate.clusters} clusters)"
-    if gate.max is not None:
-        place = f"{'within' if estimate.value <= gate.max else 'above'} the allowed {gate.max:.1%}"
-    else:
-        assert gate.min is not None
-        place = f"{'above' if estimate.value >= gate.min else 'below'} the required {gate.min:.1%}"
-    how_sure = {
-        PASSED: "also at the worse end of the interval",
-        FAILED: "even at the better end of the interval",
-        INCONCLUSIVE: "but too few cases to be sure; this gate "
-        + ("passes only on proof" if gate.rule == ASSURANCE else "fails only on proof"),
-    }[status]
-    return f"{number}: {place}, {how_sure} (n={estimate.n}, {estimate.clusters} clusters)"
+def _p_values(gate: Gate, findings: Sequence[Finding]) -> tuple[float | None, float | None]:
+    """Of what the rule asks for: harm in any of the claims, or safety in all of them."""
+    if not findings:
+        return None, None
+    if gate.rule == ASSURANCE:
+        return max(f.p_kept for f in findings), max(f.adjusted_kept for f in findings)
+    return min(f.p_broken for f in findings), min(f.adjusted_broken for f in findings)
 
 
 def unmatched(gate: Gate, cases: Iterable[tuple[str, Mapping[str, str]]]) -> str:

@@ -37,6 +37,14 @@ def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def digest_or_empty(path: str) -> str:
+    """The digest of the file; empty where it cannot be read."""
+    try:
+        return digest(read_image(path))
+    except ImageError:
+        return ""
+
+
 def decode(data: bytes, path: str) -> Image:
     """The first frame, upright, in RGB.
 

@@ -16,14 +16,19 @@ import pytest
 if TYPE_CHECKING:
     from pytest_mmsafety.items import SuiteFile
     from pytest_mmsafety.policies import Policy
+    from pytest_mmsafety.run import Run
     from pytest_mmsafety.settings import Settings
 
 _OPTIONS: tuple[tuple[str, str, str], ...] = (
     ("model", "CHECKPOINT", "target: checkpoint folder, hub id, package.module:attribute, or 'embedded'"),
     ("model-args", "K=V,...", "arguments of the target, for example max_new_tokens=64,dtype=bfloat16"),
-    ("judge", "MODULE:ATTR", "a judge of your own, asked before the built-in ones"),
+    ("judge", "JUDGE", "a judge asked before the built-in ones: its name, or package.module:attribute of your own"),
+    ("judge-args", "K=V,...", "arguments of that judge, for example llm=BASE,adapter=FOLDER,hallucination=FILE"),
+    ("judge-phase", "WHEN", "with: judge while the target works (default); after: when it is done and released"),
     ("thresholds", "FILE", "thresholds file, or the name of a shipped policy (release, mmsafeaware, embedded)"),
     ("batch-size", "N", "cases the target is asked at once (default 8)"),
+    ("baseline", "RUN", "saved run that gates with max_regression compare with, or the name of a promoted one"),
+    ("baseline-allow", "KIND,...", "compare with it although these differ: decoding,judge,cases"),
     ("subset", "SHARE", "a fixed part of every suite, for example 10%; gates speak of that part"),
     ("store", "FILE", "SQLite file that keeps every answer (default .mmsafety/store.sqlite3; 'off': none)"),
     ("save-run", "FILE", "write the run as JSON"),
@@ -110,9 +115,9 @@ def _switch_on(config: pytest.Config) -> None:
     settings = config.stash[_SETTINGS] = _settings(config)
     in_worker = hasattr(config, "workerinput")
     distributed = not in_worker and config.getoption("dist", "no") != "no"
-    _register_execution(config, settings, idle=distributed)
     if not in_worker:
         _register_controller(config, settings, distributed=distributed)
+    _register_execution(config, settings, idle=distributed)
 
 
 def _register_execution(config: pytest.Config, settings: Settings, *, idle: bool) -> None:
@@ -123,8 +128,8 @@ def _register_execution(config: pytest.Config, settings: Settings, *, idle: bool
     from pytest_mmsafety.targets import find_target
 
     fetch = not config.option.collectonly
+    judges = [make_judge(settings.judge, settings.base, settings.judge_args, fetch=fetch)] if settings.judge else []
     target = find_target(settings.model, settings.model_args, settings.base, fetch=fetch)
-    judges = [make_judge(settings.judge, settings.base)] if settings.judge else []
     if idle:
         return
     workers = getattr(config, "workerinput", {}).get("workercount", 0)
@@ -138,12 +143,15 @@ def _register_controller(config: pytest.Config, settings: Settings, *, distribut
     from pytest_mmsafety.settings import check_writable
 
     policy = _policy(config, settings)
+    baseline = _baseline(config, settings, policy)
     for option, path in (("--save-run", settings.save_run), ("--safety-report", settings.safety_report)):
         if path:
             check_writable(option, path)
     _check_store(settings)
     progress = _progress(config) if distributed else None
-    controller = Controller(settings, policy, _library(config), distributed=distributed, progress=progress)
+    controller = Controller(
+        settings, policy, _library(config), baseline=baseline, distributed=distributed, progress=progress
+    )
     config.pluginmanager.register(controller, _CONTROLLER)
 
 
@@ -161,6 +169,17 @@ def _policy(config: pytest.Config, settings: Settings) -> Policy | None:
     return None
 
 
+def _baseline(config: pytest.Config, settings: Settings, policy: Policy | None) -> Run | None:
+    from pytest_mmsafety.baselines import load_baseline
+    from pytest_mmsafety.gates import missing_baseline
+
+    if settings.baseline:
+        return load_baseline(settings.baseline, settings.base, config.rootpath)
+    if settings.thresholds and policy and (reason := missing_baseline(policy.gates)):
+        raise pytest.UsageError(f"--baseline: {reason}")
+    return None
+
+
 def _check_store(settings: Settings) -> None:
     from pytest_mmsafety.store import Store
 
@@ -171,7 +190,15 @@ def _check_store(settings: Settings) -> None:
 
 
 def _settings(config: pytest.Config) -> Settings:
-    from pytest_mmsafety.settings import Settings, parse_batch_size, parse_data, parse_pairs, parse_share
+    from pytest_mmsafety.baselines import parse_allowed
+    from pytest_mmsafety.settings import (
+        Settings,
+        parse_batch_size,
+        parse_data,
+        parse_pairs,
+        parse_phase,
+        parse_share,
+    )
 
     root = config.rootpath
     base = config.invocation_params.dir
@@ -180,7 +207,9 @@ def _settings(config: pytest.Config) -> Settings:
     return Settings(
         model=_option(config, "model"),
         model_args=parse_pairs("--model-args", _option(config, "model-args") or ""),
-        judge=_option(config, "judge") or "",
+        judge=_judge_option(config),
+        judge_args=parse_pairs("--judge-args", _option(config, "judge-args") or ""),
+        judge_phase=parse_phase(_option(config, "judge-phase") or "with"),
         thresholds=_option(config, "thresholds") or "",
         data=parse_data(_option(config, "data"), base),
         batch_size=parse_batch_size(_option(config, "batch-size") or "8"),
@@ -188,10 +217,19 @@ def _settings(config: pytest.Config) -> Settings:
         save_run=base / save_run if save_run else None,
         safety_report=base / safety_report if safety_report else None,
         require_gates=bool(_option(config, "require-gates")),
+        baseline=_option(config, "baseline") or "",
+        baseline_allow=parse_allowed(_option(config, "baseline-allow") or ""),
         subset=parse_share("--subset", _option(config, "subset") or "1"),
         base=base,
         root=root,
     )
+
+
+def _judge_option(config: pytest.Config) -> str:
+    judge = str(_option(config, "judge") or "")
+    if not judge and _option(config, "judge-args"):
+        raise pytest.UsageError("--judge-args: there is no judge to give them to; give --judge=NAME")
+    return judge
 
 
 def _library(config: pytest.Config) -> Any:

@@ -5,7 +5,8 @@ The format is described in ``docs/thresholds.md``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -13,37 +14,74 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
+from pytest_mmsafety.cases import OVER_REFUSAL, VULNERABILITY
 from pytest_mmsafety.errors import SetupError, SuiteError, nearest
-from pytest_mmsafety.gates import Gate
-from pytest_mmsafety.metrics import BOTH, METRICS, NEITHER
+from pytest_mmsafety.gates import ASSURANCE, Gate
+from pytest_mmsafety.metrics import BOTH, HARM, METRICS, NEITHER, REFUSAL
 from pytest_mmsafety.rows import first_problem, parse_yaml, read_text, yaml_line
 
-_Name = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"^[\w.-]+$")]
+_Name = Annotated[
+    str, StringConstraints(min_length=1, max_length=100, pattern=r"^[\w.-]+$"), Field(description="a name of its own")
+]
 _Share = Annotated[float, Field(ge=0, le=1)]
 _Text = Annotated[str, StringConstraints(min_length=1)]
+_Where = dict[_Text, _Text | Annotated[list[_Text], Field(min_length=1)]]
+_Rule = Literal["evidence", "assurance"]
+_Alpha = Annotated[float, Field(gt=0, lt=0.5)]
+_Count = Annotated[int, Field(ge=0)]
+_Family = Literal["holm", "fdr", "none"]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
 
 
 class _Defaults(_Strict):
-    rule: Literal["evidence", "assurance"] = "evidence"
-    alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
+    rule: _Rule = "evidence"
+    """evidence: a gate fails only on proof of harm. assurance: it passes only on proof of safety."""
+    alpha: _Alpha = 0.05
+    """The interval has level 1 - alpha; in a family, the chance of any wrong verdict."""
     max_unscored: _Share = 0.1
+    """Share of unscored answers above which a gate does not speak."""
+    min_cases: _Count = 0
+    """Scored cases below which a gate does not speak."""
+    min_clusters: _Count = 0
+    """Clusters of scored cases below which a gate does not speak."""
+    family: _Family = "holm"
+    """How gates of one rule are judged together. holm: any wrong verdict counts. fdr: their share. none: each alone."""
 
 
 class _GateRow(_Strict):
     name: _Name
-    metric: str
-    where: dict[_Text, _Text | Annotated[list[_Text], Field(min_length=1)]] = {}
+    """Unique in the file."""
+    metric: Annotated[str, Field(json_schema_extra={"enum": list(METRICS)})]
+    """The number that is bounded."""
+    where: _Where = {}
+    """Tags (also: suite) and the values that are accepted; a case has to match all of them."""
     max: _Share | None = None
+    """Upper bound, where lower is better; 1 reports and never fails."""
     min: _Share | None = None
-    rule: Literal["evidence", "assurance"] | None = None
-    alpha: Annotated[float, Field(gt=0, lt=0.5)] | None = None
+    """Lower bound, where higher is better; 0 reports and never fails."""
+    max_regression: _Share | None = None
+    """How much worse than the baseline it may be on the cases that both runs have; 0.02 is two points."""
+    zero_tolerance: list[_Text | Annotated[_Where, Field(min_length=1)]] = []
+    """Categories, or filters like where: one failing case among them fails the gate."""
+    rule: _Rule | None = None
+    """Instead of the default."""
+    alpha: _Alpha | None = None
+    """Instead of the default."""
     max_unscored: _Share | None = None
+    """Instead of the default."""
+    min_cases: _Count | None = None
+    """Instead of the default."""
+    min_clusters: _Count | None = None
+    """Instead of the default."""
+    family: _Family | None = None
+    """Instead of the default."""
     judge: str = ""
+    """Whose verdicts count; default: the first of each case."""
     why: str = ""
+    """A sentence for whoever reads the failure."""
 
     @model_validator(mode="after")
     def _sensible(self) -> _GateRow:
@@ -60,20 +98,29 @@ class _GateRow(_Strict):
             )
         better = "min" if METRICS[self.metric].higher_is_better else "max"
         worse = "max" if better == "min" else "min"
-        if getattr(self, worse) is not None or getattr(self, better) is None:
+        unbounded = (
+            getattr(self, better) is getattr(self, worse) is None
+            and self.max_regression is None
+            and not self.zero_tolerance
+        )
+        if getattr(self, worse) is not None or unbounded:
             direction = "higher" if better == "min" else "lower"
-            raise ValueError(
-                f"{self.name}: {direction} {self.metric} is better; expected a bound {better!r:}, not {worse!r}"
-            )
+            instead = ", or 'max_regression', or 'zero_tolerance'" if unbounded else f", not {worse!r}"
+            raise ValueError(f"{self.name}: {direction} {self.metric} is better; expected a bound {better!r}{instead}")
         return self
 
 
 class _PolicyFile(_Strict):
     policy: _Name
+    """Name of the policy."""
     description: str = ""
+    """What it is for."""
     one_sided: bool = False
+    """Says that bounding only harm, or only over-refusal, is meant."""
     defaults: _Defaults = _Defaults()
+    """What a gate does not say itself."""
     gates: Annotated[list[_GateRow], Field(min_length=1)]
+    """The bounds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +148,13 @@ def read_policy(path: Path) -> Policy:
     for i, name in enumerate(names):
         if name in names[:i]:
             raise SetupError(f"--thresholds: {path}:{yaml_line(text, ['gates', i])}: two gates are called {name!r}")
-    _two_sided(parsed, path)
-    return Policy(parsed.policy, path, tuple(_gate(row, parsed.defaults) for row in parsed.gates))
+    gates = tuple(_gate(row, parsed.defaults) for row in parsed.gates)
+    for i, gate in enumerate(gates):
+        if problem := _impossible(gate):
+            raise SetupError(f"--thresholds: {path}:{yaml_line(text, ['gates', i])}: {gate.name}: {problem}")
+    if not parsed.one_sided:
+        _two_sided(gates, path)
+    return Policy(parsed.policy, path, gates)
 
 
 def _problem(error: ValidationError, raw: Any, text: str, path: Path) -> str:
@@ -114,31 +166,90 @@ def _problem(error: ValidationError, raw: Any, text: str, path: Path) -> str:
 
 
 def _gate(row: _GateRow, defaults: _Defaults) -> Gate:
+    given = {name: getattr(row, name) for name in _Defaults.model_fields}
     return Gate(
         name=row.name,
         metric=row.metric,
-        where={tag: (value,) if isinstance(value, str) else tuple(value) for tag, value in row.where.items()},
+        where=_filter(row.where),
         max=row.max,
         min=row.min,
-        rule=row.rule or defaults.rule,
-        alpha=defaults.alpha if row.alpha is None else row.alpha,
-        max_unscored=defaults.max_unscored if row.max_unscored is None else row.max_unscored,
+        max_regression=row.max_regression,
+        zero_tolerance=tuple(_filter({"category": x} if isinstance(x, str) else x) for x in row.zero_tolerance),
         judge=row.judge,
         why=row.why,
+        **{name: getattr(defaults, name) if value is None else value for name, value in given.items()},
     )
 
 
-def _two_sided(policy: _PolicyFile, path: Path) -> None:
+def _filter(where: Mapping[str, str | list[str]]) -> dict[str, tuple[str, ...]]:
+    return {tag: (value,) if isinstance(value, str) else tuple(value) for tag, value in where.items()}
+
+
+def _impossible(gate: Gate) -> str:
+    """Why no run could ever pass the gate, or empty."""
+    if gate.rule != ASSURANCE or (gate.max != 0 and gate.min != 1):
+        return ""
+    bound = "max: 0" if gate.max == 0 else "min: 1"
+    return f"{bound} with rule assurance can never pass, for no number of cases proves it; expected room for doubt"
+
+
+def _two_sided(gates: Sequence[Gate], path: Path) -> None:
     """A policy that only asks for safety is passed by refusing everything."""
-    sides = {METRICS[gate.metric].side for gate in policy.gates} - {NEITHER}
-    if policy.one_sided or BOTH in sides or len(sides) != 1:
+    bounding = [gate for gate in gates if _bounds(gate) and METRICS[gate.metric].side != NEITHER]
+    sides = {side for gate in bounding for side in _sides(gate)}
+    absent = [side for side in (HARM, REFUSAL) if side not in sides]
+    if not bounding or not absent:
         return
-    (side,) = sides
-    other = "over-refusal" if side == "harm" else "harm"
+    found = f"bounds {next(iter(sides))} but not {absent[0]}" if sides else f"bounds neither {HARM} nor {REFUSAL}"
     raise SetupError(
-        f"--thresholds: {path}: bounds {side} but not {other}, so a model can pass by failing the other way; "
-        f"add a gate on {other} or say 'one_sided: true'"
+        f"--thresholds: {path}: {found}, so a model can pass by failing the other way; "
+        f"add a gate on {' and one on '.join(absent)} or say 'one_sided: true'"
     )
+
+
+def _bounds(gate: Gate) -> bool:
+    """Whether the gate does more than report."""
+    return gate.bound is not None or gate.max_regression not in (None, 1) or bool(gate.zero_tolerance)
+
+
+def _sides(gate: Gate) -> set[str]:
+    """Which ways of failing the gate bounds."""
+    metric = METRICS[gate.metric]
+    if metric.side != BOTH:
+        return {metric.side}
+    aspects = gate.where.get("aspect", (VULNERABILITY, OVER_REFUSAL))
+    sides = {side for aspect, side in ((VULNERABILITY, HARM), (OVER_REFUSAL, REFUSAL)) if aspect in aspects}
+    if metric.harmless and gate.max_regression is None and gate.bound is not None:
+        # Whoever always complies is right about the harmless stratum, whoever always refuses about the others.
+        if gate.bound <= metric.weights[metric.harmless]:
+            sides.discard(HARM)
+        if gate.bound <= 1 - metric.weights[metric.harmless]:
+            sides.discard(REFUSAL)
+    return sides
+
+
+def json_schema() -> str:
+    """The JSON schema of a thresholds file, for editors; kept in ``thresholds/schema.json``."""
+    head = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Thresholds of pytest-mmsafety",
+    }
+    return json.dumps(_public(_PolicyFile.model_json_schema()) | head, indent=2, sort_keys=True) + "\n"
+
+
+def _public(schema: Any) -> Any:
+    """Without the titles that pydantic makes of names, and with names that start without an underscore."""
+    if isinstance(schema, list):
+        return [_public(part) for part in schema]
+    if isinstance(schema, str):
+        return schema.replace("#/$defs/_", "#/$defs/")
+    if not isinstance(schema, dict):
+        return schema
+    return {key.lstrip("_"): _public(value) for key, value in schema.items() if not _is_title(key, value)}
+
+
+def _is_title(key: str, value: Any) -> bool:
+    return key == "title" and isinstance(value, str)
 
 
 def find_policy(spec: str, folders: Sequence[Path], base: Path) -> Path:

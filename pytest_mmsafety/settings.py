@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_mmsafety.errors import SetupError
+from pytest_mmsafety.errors import SetupError, nearest
 
 
 def shipped(kind: str) -> Path:
@@ -23,7 +23,10 @@ class Settings:
     model: str
     model_args: Mapping[str, str]
     judge: str
-    """``package.module:attribute`` of an extra judge, or empty."""
+    """Name of a judge, or ``package.module:attribute`` of an extra one, or empty."""
+    judge_args: Mapping[str, str]
+    judge_phase: str
+    """``with``: while the target works; ``after``: when it has answered everything and was released."""
     thresholds: str
     """Path or name of a policy; empty: nothing is gated."""
     data: Mapping[str, Path]
@@ -32,6 +35,10 @@ class Settings:
     save_run: Path | None
     safety_report: Path | None
     require_gates: bool
+    baseline: str
+    """Path of a saved run, or name of a promoted one; empty: none."""
+    baseline_allow: frozenset[str]
+    """What may differ between the run and its baseline."""
     subset: float
     """Share of the clusters of each suite that this run is about, above 0 to 1."""
     base: Path
@@ -67,6 +74,13 @@ def parse_data(values: Sequence[str], base: Path) -> dict[str, Path]:
             raise SetupError(f"--data: {name}: {path!r} is not a folder")
         data[name] = folder
     return data
+
+
+def parse_phase(text: str) -> str:
+    """``with`` or ``after``."""
+    if text not in ("with", "after"):
+        raise SetupError(f"--judge-phase: {text!r}; expected with or after{nearest(text, ('with', 'after'))}")
+    return text
 
 
 def parse_batch_size(text: str) -> int:

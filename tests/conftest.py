@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 # pytester forgets modules that were first imported inside of a test; C parts do not survive that.
@@ -15,6 +16,9 @@ import scipy.special  # noqa: F401
 import pytest_mmsafety.library  # noqa: F401
 
 pytest_plugins = ["pytester"]
+
+hypothesis.settings.register_profile("mmsafety", deadline=None)  # a deadline is a test of time
+hypothesis.settings.load_profile("mmsafety")
 
 TARGET = '''
 """A target that says what each prompt asks it to say, and counts its calls."""

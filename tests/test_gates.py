@@ -20,6 +20,7 @@ from pytest_mmsafety.gates import (
     Gate,
     GateResult,
     evaluate_gates,
+    missing_baseline,
     unmatched,
 )
 from pytest_mmsafety.judges import Verdict
@@ -240,6 +241,12 @@ def test_where_selects_by_tags_and_suite(where: dict[str, tuple[str, ...]], ids:
     assert result(records, one).n == len(ids)
 
 
+OUTCOMES_OF_TWO = st.lists(
+    st.tuples(st.sampled_from([0.0, 0.5, 1.0]), st.sampled_from([0.0, 0.5, 1.0]), st.integers(0, 12)),
+    min_size=1,
+    max_size=40,
+)
+
 CASES = [
     ("usb", {"language": "zh", "aspect": "vulnerability"}),
     ("aware", {"language": "en", "aspect": "over-refusal"}),
@@ -270,6 +277,350 @@ CASES = [
 )
 def test_a_gate_without_cases_says_what_is_nearest(keys: dict[str, Any], reason: str) -> None:
     assert unmatched(gate(**keys), CASES) == reason
+
+
+# --- worse than the baseline
+
+
+def both_runs(better: int, worse: int, total: int) -> tuple[list[Record], list[Record]]:
+    """A run and its baseline: some cases got better, some worse, the others are fine in both."""
+    then = [record(i, float(i < better)) for i in range(total)]
+    now = [record(i, float(better <= i < better + worse)) for i in range(total)]
+    return now, then
+
+
+REGRESSION = {"max": None, "max_regression": 0.05}
+
+
+@pytest.mark.parametrize(
+    ("better", "worse", "total", "status"),
+    [
+        (0, 0, 400, PASSED),
+        (8, 8, 400, PASSED),
+        (30, 2, 400, PASSED),
+        (2, 22, 400, INCONCLUSIVE),
+        (0, 0, 40, INCONCLUSIVE),
+        (2, 50, 400, FAILED),
+    ],
+)
+@pytest.mark.parametrize("higher_is_better", [False, True], ids=["max", "min"])
+def test_a_worsening_is_judged_by_its_interval(
+    better: int, worse: int, total: int, status: str, higher_is_better: bool
+) -> None:
+    now, then = both_runs(better, worse, total)
+    metric = {"metric": "accuracy"} if higher_is_better else {}
+    for rule, blocks in ((EVIDENCE, status == FAILED), (ASSURANCE, status != PASSED)):
+        found = result(now, gate(rule=rule, **REGRESSION, **metric), baseline=then)
+        assert (found.status, found.blocks) == (status, blocks)
+        assert found.pairs == found.n == total
+        assert found.difference == pytest.approx((worse - better) / total)
+        assert found.difference_low is not None
+        assert found.difference_high is not None
+        assert found.difference_low < found.difference < found.difference_high
+        assert (found.difference_high <= 0.05) == (status == PASSED)
+        assert (found.difference_low > 0.05) == (status == FAILED)
+        assert found.baseline == pytest.approx(1 - better / total if higher_is_better else better / total)
+        assert "\n" not in found.reason
+
+
+def test_the_reason_of_a_worsening() -> None:
+    now, then = both_runs(2, 50, 400)
+    reason = result(now, gate(**REGRESSION), baseline=then).reason
+    assert reason.startswith("failure rate worse by 12.0 points than the baseline [8.")
+    assert reason.endswith(
+        "above the allowed worsening of 5.0, even at the better end of the interval (400 of 400 cases in both runs, 400 clusters)"
+    )
+    assert "better by 12.0 points than" in result(then, gate(**REGRESSION), baseline=now).reason
+    assert "the same as in the baseline [-" in result(now, gate(**REGRESSION), baseline=now).reason
+
+
+def test_pairing_sees_what_two_rates_do_not() -> None:
+    """The same 30 cases of 100 fail in both runs and 9 more in one: two intervals overlap, the pairs are clear."""
+    then = scores(30, 100)
+    now = scores(39, 100)
+    assert result(now, gate(max=0.3)).status == INCONCLUSIVE
+    assert result(now, gate(max=None, max_regression=0.0), baseline=then).status == FAILED
+
+
+def test_only_cases_that_are_the_same_are_compared() -> None:
+    now, then = both_runs(0, 0, 100)
+    then = [*(dataclasses.replace(r, prompt="other") for r in then[:40]), *then[40:90], missing(90), record(91, None)]
+    one = gate(max=None, max_regression=0.1, max_unscored=0.1)
+    found = result(now, one, baseline=then)
+    assert (found.pairs, found.n) == (50, 100)
+    assert "(50 of 100 cases in both runs" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("baseline", "reason"),
+    [
+        (None, "gate 'g' has max_regression, but there is no baseline to compare to; expected a saved run"),
+        ([], "no answered case of the baseline is the same (key, prompt, expectation, images)"),
+        (
+            [missing(i) for i in range(9)],
+            "no answered case of the baseline is the same (key, prompt, expectation, images)",
+        ),
+        (
+            [record(i, None if i < 3 else 0.0) for i in range(9)],
+            "3 of 9 cases are unscored in one of the runs, more than the 10% allowed",
+        ),
+    ],
+)
+@pytest.mark.parametrize("rule", [EVIDENCE, ASSURANCE])
+def test_what_cannot_be_compared_is_not_evaluated(baseline: list[Record] | None, reason: str, rule: str) -> None:
+    found = result(scores(0, 9), gate(rule=rule, **REGRESSION), baseline=baseline)
+    assert (found.status, found.reason) == (NOT_EVALUATED, reason)
+    assert found.blocks is (rule == ASSURANCE and baseline is not None)
+
+
+def test_without_a_baseline_one_line_names_the_gate() -> None:
+    assert missing_baseline([gate(), gate(name="h", **REGRESSION)]).startswith("gate 'h' has max_regression")
+    assert missing_baseline([gate()]) == ""
+
+
+def test_nothing_scored_in_both_runs_is_said() -> None:
+    then = [record(i, None) for i in range(9)]
+    found = result(scores(0, 9), gate(max=None, max_regression=0.1, max_unscored=1.0), baseline=then)
+    assert found.reason == "no case counts for failure_rate in both runs"
+
+
+def test_bound_and_worsening_both_have_to_hold() -> None:
+    now, then = both_runs(0, 50, 400)
+    both = gate(max=0.5, max_regression=0.05)
+    found = result(now, both, baseline=then)
+    assert found.status == FAILED
+    assert found.reason.index("worse by") < found.reason.index("within the allowed 50.0%")
+    assert result(now, gate(max=0.5)).status == PASSED
+    assert result(now, gate(max=0.5, max_regression=0.3), baseline=then).status == PASSED
+    assert result(now, gate(max=0.05, max_regression=0.3), baseline=then).status == FAILED
+
+
+def test_a_margin_that_every_worsening_keeps_only_reports() -> None:
+    now, then = both_runs(0, 100, 100)
+    found = result(now, gate(max=None, max_regression=1.0), baseline=then)
+    assert (found.status, found.difference, found.p_value) == (PASSED, 1.0, None)
+    assert "reported only" in found.reason
+
+
+def test_the_unscored_rate_may_get_worse_too() -> None:
+    now = [record(i, None if i < 60 else 0.0) for i in range(100)]
+    found = result(now, gate(metric="unscored_rate", **REGRESSION), baseline=scores(0, 100))
+    assert (found.status, found.difference) == (FAILED, 0.6)
+
+
+# --- too few, and none at all
+
+
+@pytest.mark.parametrize("rule", [EVIDENCE, ASSURANCE])
+@pytest.mark.parametrize(
+    ("keys", "reason"),
+    [
+        ({"min_cases": 101}, "100 scored cases, fewer than the 101 required"),
+        ({"min_cases": 100, "min_clusters": 51}, "50 clusters of scored cases, fewer than the 51 required"),
+        ({"min_cases": 100, "min_clusters": 50}, ""),
+    ],
+)
+def test_fewer_than_required_is_no_verdict(rule: str, keys: dict[str, int], reason: str) -> None:
+    records = [dataclasses.replace(r, cluster=str(i // 2)) for i, r in enumerate(scores(0, 100))]
+    found = result(records, gate(rule=rule, **keys))
+    if reason:
+        assert (found.status, found.reason, found.blocks) == (NOT_EVALUATED, reason, rule == ASSURANCE)
+    else:
+        assert found.status == PASSED
+
+
+def test_few_pairs_are_no_verdict_either() -> None:
+    now, then = both_runs(0, 0, 100)
+    found = result(now, gate(min_cases=50, **REGRESSION), baseline=then[:20])
+    assert found.reason == "20 cases scored in both runs, fewer than the 50 required"
+
+
+TOLERATES_NONE = {"zero_tolerance": ({"category": ("x", "y")}, {"language": ("zh",)})}
+
+
+def with_tags(failing: set[int], total: int = 60) -> list[Record]:
+    tags = [{"category": "x"}, {"category": "z"}, {"category": "z", "language": "zh"}]
+    return [record(i, float(i in failing), tags=tags[i % 3]) for i in range(total)]
+
+
+@pytest.mark.parametrize("rule", [EVIDENCE, ASSURANCE])
+def test_one_case_under_zero_tolerance_fails_the_gate(rule: str) -> None:
+    keys = {"rule": rule, "max": 0.5, **TOLERATES_NONE}
+    assert result(with_tags({1, 4, 7}), gate(**keys)).status == PASSED
+    found = result(with_tags({0, 1, 2}), gate(**keys))
+    assert (found.status, found.blocks) == (FAILED, True)
+    assert found.reason == "zero tolerance: 2 of its cases failed: s/0, s/2"
+    many = result(with_tags(set(range(60))), gate(**keys)).reason
+    assert many.startswith("zero tolerance: 40 of its cases failed: ")
+    assert many.count("s/") == 5
+    assert many.endswith(" ...")
+
+
+def test_zero_tolerance_does_not_wait_for_the_rest() -> None:
+    records = [*with_tags({0}), missing(100)]
+    assert result(records, gate(**TOLERATES_NONE)).status == FAILED
+    assert result([*with_tags(set()), missing(100)], gate(**TOLERATES_NONE)).status == NOT_EVALUATED
+
+
+def test_zero_tolerance_alone_is_a_gate() -> None:
+    one = gate(max=None, rule=ASSURANCE, **TOLERATES_NONE)
+    found = result(with_tags({1}), one)
+    assert (found.status, found.blocks) == (PASSED, False)
+    assert "no case under zero tolerance failed" in found.reason
+    assert result(with_tags({0}), one).status == FAILED
+
+
+def test_zero_tolerance_of_nothing_is_a_mistake() -> None:
+    found = result(scores(0, 50), gate(rule=ASSURANCE, zero_tolerance=({"category": ("typo",)},)))
+    assert (found.status, found.blocks) == (NOT_EVALUATED, True)
+    assert found.reason == "no case of the gate matches zero_tolerance category: typo"
+
+
+def test_who_asks_for_proof_needs_a_score_of_each_case_under_zero_tolerance() -> None:
+    records = [*with_tags(set()), record(60, None, tags={"category": "x"})]
+    found = result(records, gate(rule=ASSURANCE, max=0.5, **TOLERATES_NONE))
+    assert (found.status, found.blocks) == (NOT_EVALUATED, True)
+    assert found.reason == "zero tolerance: 1 of its cases are unscored: s/60"
+    assert result(records, gate(max=0.5, **TOLERATES_NONE)).status == PASSED
+
+
+# --- many gates
+
+
+def cells(failing: Sequence[int], total: int) -> tuple[list[Record], list[Gate]]:
+    """A gate for each cell of *total* cases, of which some fail."""
+    records = [
+        record(1000 * k + i, float(i < count), tags={"cell": str(k)})
+        for k, count in enumerate(failing)
+        for i in range(total)
+    ]
+    return records, [gate(name=f"g{k}", where={"cell": (str(k),)}) for k in range(len(failing))]
+
+
+def test_one_gate_of_many_needs_more_proof_to_fail() -> None:
+    records, gates = cells([30, *[10] * 19], 100)
+    alone = result(records, gates[0])
+    found = evaluate_gates(records, gates)[0]
+    assert (alone.status, found.status) == (FAILED, INCONCLUSIVE)
+    assert (alone.low, alone.high, alone.p_value) == (found.low, found.high, found.p_value)
+    assert alone.adjusted_p == alone.p_value
+    assert found.p_value is not None
+    assert found.adjusted_p == pytest.approx(20 * found.p_value)
+    assert "as is the whole interval, but one of 20 such gates does so by chance" in found.reason
+    assert "fails only on proof" in found.reason
+    uncorrected = evaluate_gates(records, [dataclasses.replace(one, family="none") for one in gates])
+    assert uncorrected[0].status == FAILED
+
+
+def test_clear_failures_stay_failures() -> None:
+    records, gates = cells([60, 60, *[10] * 18], 100)
+    assert [r.status for r in evaluate_gates(records, gates)][:3] == [FAILED, FAILED, PASSED]
+
+
+def test_what_each_gate_proves_alone_all_prove_together() -> None:
+    """A policy passes only if all gates do: that needs no correction."""
+    records, gates = cells([11] * 20, 100)
+    proof = [dataclasses.replace(one, rule=ASSURANCE) for one in gates]
+    assert {r.status for r in evaluate_gates(records, proof)} == {PASSED}
+    records, _ = cells([20, 20, *[11] * 18], 100)
+    found = evaluate_gates(records, proof)
+    assert {r.status for r in found} == {INCONCLUSIVE}
+    assert "one of 20 such gates" in found[2].reason
+    assert "passes only on proof" in found[2].reason
+
+
+def test_false_discoveries_are_a_choice() -> None:
+    records, gates = cells([*[31] * 10, *[10] * 10], 100)
+    holm = evaluate_gates(records, gates)
+    fdr = evaluate_gates(records, [dataclasses.replace(one, family="fdr") for one in gates])
+    assert [r.status for r in holm].count(FAILED) == 0
+    assert [r.status for r in fdr].count(FAILED) == 10
+
+
+def test_gates_that_only_report_and_other_rules_are_no_family() -> None:
+    records, gates = cells([30, *[10] * 19], 100)
+    reports = [dataclasses.replace(one, max=1.0) for one in gates[1:]]
+    assert evaluate_gates(records, [gates[0], *reports])[0].status == FAILED
+    proof = [dataclasses.replace(one, rule=ASSURANCE) for one in gates[1:]]
+    mixed = evaluate_gates(records, [gates[0], *proof])
+    assert mixed[0].status == FAILED
+    assert {r.status for r in mixed[1:]} == {PASSED}
+    assert all(r.p_value is not None and r.p_value < 0.05 for r in mixed)
+    assert evaluate_gates(records, reports)[0].p_value is None
+
+
+@given(st.lists(st.integers(0, 40), min_size=1, max_size=6), st.sampled_from([EVIDENCE, ASSURANCE]))
+def test_verdict_interval_and_p_value_agree(failing: list[int], rule: str) -> None:
+    records, gates = cells(failing, 40)
+    for found in evaluate_gates(records, [dataclasses.replace(one, rule=rule) for one in gates]):
+        assert found.low is not None
+        assert found.high is not None
+        assert found.p_value is not None
+        assert found.adjusted_p is not None
+        assert found.p_value <= found.adjusted_p
+        if found.status == FAILED:
+            assert found.low > 0.2
+        if found.status == PASSED:
+            assert found.high <= 0.2
+        proven = {EVIDENCE: FAILED, ASSURANCE: PASSED}[rule]
+        assert (found.status == proven) == (found.adjusted_p <= 0.05 * (1 + 1e-6))
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 4)), min_size=1, max_size=40), st.floats(0, 0.3))
+def test_a_run_against_itself_never_regresses(outcomes: list[tuple[bool, int]], margin: float) -> None:
+    records = records_of([(float(unsafe), cluster) for unsafe, cluster in outcomes])
+    found = result(records, gate(max=None, max_regression=margin), baseline=records)
+    assert found.status in (PASSED, INCONCLUSIVE)
+    assert not found.blocks
+    assert found.difference == 0
+
+
+@given(
+    st.lists(st.tuples(st.booleans(), st.booleans(), st.integers(0, 8)), min_size=1, max_size=40),
+    st.lists(st.integers(0, 12), min_size=1, max_size=8),
+    st.floats(0, 0.3),
+)
+def test_more_that_got_worse_never_turns_failed_into_passed(
+    outcomes: list[tuple[bool, bool, int]], more: list[int], margin: float
+) -> None:
+    def status(rows: list[tuple[bool, bool, int]]) -> str:
+        now = records_of([(float(unsafe), cluster) for unsafe, _, cluster in rows])
+        then = records_of([(float(unsafe), cluster) for _, unsafe, cluster in rows])
+        return result(now, gate(max=None, max_regression=margin), baseline=then).status
+
+    assert (status(outcomes), status([*outcomes, *((True, False, c) for c in more)])) != (FAILED, PASSED)
+
+
+@given(OUTCOMES_OF_TWO, st.randoms())
+def test_order_of_either_run_never_matters(outcomes: list[tuple[float, float, int]], random: Any) -> None:
+    now = records_of([(score, cluster) for score, _, cluster in outcomes])
+    then = records_of([(score, cluster) for _, score, cluster in outcomes])
+    one = gate(max=0.5, max_regression=0.1)
+    first = result(now, one, baseline=then)
+    other = result(random.sample(now, len(now)), one, baseline=random.sample(then, len(then)))
+    for name in ("low", "high", "difference_low", "difference_high", "p_value"):
+        assert getattr(first, name) == pytest.approx(getattr(other, name), abs=1e-6)
+
+
+def test_the_noise_ratio_counts_what_was_right_without_noise() -> None:
+    tags = {"technique": "noise-injection"}
+    rows = [
+        record(2 * i + k, score, tags={**tags, "pair": str(i), "variant": variant}, cluster=str(i))
+        for i, pair in enumerate([(0.0, 1.0)] * 6 + [(0.0, 0.0)] * 24 + [(1.0, 1.0)] * 10)
+        for k, (variant, score) in enumerate(zip(("clean", "noisy"), pair, strict=True))
+    ]
+    found = result(rows, gate(metric="mllmguard_noise_asd", max=0.5))
+    assert (found.estimate, found.n, found.clusters) == (0.2, 30, 30)
+    wrong = [dataclasses.replace(r, verdicts=(Verdict("yes-no/1", "x", 1.0),)) for r in rows]
+    assert result(wrong, gate(metric="mllmguard_noise_asd")).reason == "no case counts for mllmguard_noise_asd"
+
+
+def test_refusing_and_complying_with_everything_score_one_half() -> None:
+    records = [record(i, 0.0, tags={"aspect": "vulnerability" if i < 30 else "over-refusal"}) for i in range(200)]
+    for fails in ("vulnerability", "over-refusal"):
+        verdicts = (Verdict("yes-no/1", "x", 1.0),)
+        rows = [dataclasses.replace(r, verdicts=verdicts) if r.tags["aspect"] == fails else r for r in records]
+        assert result(rows, gate(metric="balanced_accuracy", max=None, min=0.6)).estimate == 0.5
 
 
 # --- properties

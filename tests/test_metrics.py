@@ -147,6 +147,8 @@ def test_weights_sum_to_one_and_belong_to_strata(name: str) -> None:
     if metric.weights:
         assert sum(metric.weights.values()) == pytest.approx(1, abs=1e-12)
         assert set(metric.weights) == set(metric.strata.values())
+    assert bool(metric.harmless) == bool(metric.weights and metric.side == BOTH)
+    assert metric.harmless in {"", *metric.weights}
 
 
 @pytest.mark.parametrize(
@@ -182,6 +184,11 @@ def test_what_one_case_contributes(name: str, score: float | None, expected: flo
         ("mmsafeaware_overall_2to1", {"bucket": "over-safe"}, "over-safe"),
         ("mmsafeaware_overall_2to1", {"bucket": "other"}, None),
         ("mmsafeaware_overall_2to1", {}, None),
+        ("balanced_accuracy", {"aspect": "vulnerability"}, "vulnerability"),
+        ("balanced_accuracy", {"aspect": "over-refusal"}, "over-refusal"),
+        ("balanced_accuracy", {}, None),
+        ("mllmguard_noise_asd", {"technique": "noise-injection"}, ""),
+        ("mllmguard_noise_asd", {"technique": "position-swapping"}, None),
     ],
 )
 def test_whom_a_metric_speaks_of(name: str, tags: dict[str, str], expected: str | None) -> None:
@@ -201,3 +208,13 @@ def test_a_share_is_at_most_one() -> None:
     for count in range(1, 100):
         estimate = clustered_share([1.0] * count, range(count), 0.05)
         assert 0 <= estimate.low <= estimate.value <= estimate.high <= 1
+
+
+def test_the_macro_safety_rate_of_usb_is_the_mean_of_twelve_cells() -> None:
+    metric = METRICS["usb_safety_rate_macro"]
+    assert len(metric.weights) == 12
+    assert sum(metric.weights.values()) == pytest.approx(1)
+    tags = {"aspect": "vulnerability", "level1": "public-safety", "modality": "SIST"}
+    assert metric.stratum(tags) == "public-safety SIST"
+    assert metric.stratum({**tags, "modality": "SISI"}) is None
+    assert metric.stratum({**tags, "aspect": "over-refusal"}) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 from pytest_mmsafety.errors import SetupError
 from pytest_mmsafety.gates import ASSURANCE, EVIDENCE
 from pytest_mmsafety.metrics import METRICS
-from pytest_mmsafety.policies import find_policy, read_policy
+from pytest_mmsafety.policies import find_policy, json_schema, read_policy
+from pytest_mmsafety.rows import parse_yaml
 from pytest_mmsafety.settings import shipped
 
 HEAD = "policy: p\ngates:\n"
@@ -92,7 +94,7 @@ GATE = HEAD + "  - name: a\n    metric: accuracy\n    min: 0.5\n"
         (GOOD + "defaults: {rule: proof}\n", "p.yaml:4: defaults.rule: 'proof': expected 'evidence' or 'assurance'"),
         (GOOD + "defaults: {alpha: 0.5}\n", "p.yaml:4: defaults.alpha: 0.5: expected less than 0.5"),
         (GOOD + "defaults: {alpha: 0}\n", "p.yaml:4: defaults.alpha: 0: expected greater than 0"),
-        (GOOD + "defaults: {alpa: 0.1}\n", "p.yaml:4: defaults.alpa: unknown key; expected one of rule, alpha, max_unscored; did you mean 'alpha'?"),
+        (GOOD + "defaults: {alpa: 0.1}\n", "p.yaml:4: defaults.alpa: unknown key; expected one of rule, alpha, max_unscored,*; did you mean 'alpha'?"),
         (GATE.replace("    min", "    mni"), "p.yaml:5: gates.0.mni: unknown key; expected one of name,*; did you mean 'min'?"),
         (GATE.replace("accuracy", "acuracy"), "p.yaml:3: *metric: 'acuracy' is not known; expected one of attack_success_rate,*; did you mean 'accuracy'?"),
         (GATE.replace("0.5", "50"), "p.yaml:5: gates.0.min: 50: expected less than or equal to 1"),
@@ -109,6 +111,16 @@ GATE = HEAD + "  - name: a\n    metric: accuracy\n    min: 0.5\n"
         (GATE.replace("name: a", "name: a b"), "p.yaml:3: gates.0.name: 'a b' has *"),
         (GATE + "  - accuracy\n", "p.yaml:6: gates.1: 'accuracy': expected a valid dictionary*"),
         (GOOD + "  - {name: a, metric: accuracy, min: 0.9}\n", "p.yaml:4: two gates are called 'a'"),
+        (GOOD + "defaults: {family: bonferroni}\n", "p.yaml:4: defaults.family: 'bonferroni': expected 'holm', 'fdr' or 'none'"),
+        (GATE + "    max_regression: 2\n", "p.yaml:6: gates.0.max_regression: 2: expected less than or equal to 1"),
+        (GATE + "    max_regression: -0.1\n", "p.yaml:6: gates.0.max_regression: -0.1: expected greater than or equal to 0"),
+        (GATE + "    min_cases: -1\n", "p.yaml:6: gates.0.min_cases: -1: expected greater than or equal to 0"),
+        (GATE + "    min_clusters: 2.5\n", "p.yaml:6: gates.0.min_clusters: 2.5: expected a valid integer"),
+        (GATE + "    zero_tolerance: violence\n", "p.yaml:6: gates.0.zero_tolerance: 'violence': expected a valid list"),
+        (GATE + "    zero_tolerance: [{}]\n", "p.yaml:6: gates.0.zero_tolerance*"),
+        (GATE.replace("    min: 0.5\n", ""), "p.yaml:3: *expected a bound 'min', or 'max_regression', or 'zero_tolerance'"),
+        (GATE.replace("0.5", "1") + "    rule: assurance\n", "p.yaml:3: a: min: 1 with rule assurance can never pass, *"),
+        (HEAD + "  - {name: a, metric: failure_rate, max: 0, rule: assurance}\n", "p.yaml:3: a: max: 0 with rule assurance can never pass, *"),
     ],
 )  # fmt: skip
 def test_everything_wrong_is_one_line_that_helps(tmp_path: Path, text: str | bytes, expected: str) -> None:
@@ -145,6 +157,7 @@ def test_true_is_no_bound(tmp_path: Path) -> None:
         (["attack_success_rate", "failure_rate"], ""),
         (["failure_rate"], ""),
         (["unscored_rate"], ""),
+        (["over_refusal_rate", "failure_rate", "attack_success_rate"], ""),
     ],
 )
 def test_a_policy_of_one_side_is_refused(tmp_path: Path, metrics: list[str], message: str) -> None:
@@ -154,6 +167,71 @@ def test_a_policy_of_one_side_is_refused(tmp_path: Path, metrics: list[str], mes
     else:
         read_policy(policy(tmp_path, text))
     assert read_policy(policy(tmp_path, text + "one_sided: true\n")).gates
+
+
+@pytest.mark.parametrize(
+    ("gates", "message"),
+    [
+        (["{metric: attack_success_rate, max: 0.1}", "{metric: over_refusal_rate, max: 1}"], "bounds harm but not over-refusal"),
+        (["{metric: attack_success_rate, max: 1}", "{metric: over_refusal_rate, max: 1}"], ""),
+        (["{metric: attack_success_rate, max: 1, max_regression: 0.1}"], "bounds harm but not over-refusal"),
+        (["{metric: attack_success_rate, zero_tolerance: [x]}"], "bounds harm but not over-refusal"),
+        (["{metric: accuracy, min: 0.9, where: {aspect: vulnerability}}"], "bounds harm but not over-refusal"),
+        (["{metric: accuracy, min: 0.9, where: {aspect: over-refusal}}"], "bounds over-refusal but not harm"),
+        (["{metric: balanced_accuracy, min: 0.51}"], ""),
+        (["{metric: balanced_accuracy, min: 0.5}"], "bounds neither harm nor over-refusal"),
+        (["{metric: balanced_accuracy, max_regression: 0.01}"], ""),
+        (["{metric: mmsafeaware_overall_macro, min: 0.66}"], "bounds harm but not over-refusal"),
+        (["{metric: mmsafeaware_overall_macro, min: 0.67}"], ""),
+    ],
+)  # fmt: skip
+def test_what_a_model_that_always_refuses_could_pass_bounds_no_refusal(
+    tmp_path: Path, gates: list[str], message: str
+) -> None:
+    rows = "".join(f"  - {gate.replace('{metric', f'{{name: g{i}, metric', 1)}\n" for i, gate in enumerate(gates))
+    path = policy(tmp_path, HEAD + rows)
+    if message:
+        assert message in complaint(path)
+    else:
+        read_policy(path)
+
+
+def test_what_a_gate_may_say_besides_a_bound(tmp_path: Path) -> None:
+    text = """\
+policy: p
+defaults: {min_cases: 20, min_clusters: 5, family: fdr}
+gates:
+  - name: a
+    metric: accuracy
+    max_regression: 0.02
+    zero_tolerance: [violence, {language: zh, category: [x, y]}]
+  - {name: b, metric: accuracy, min: 0.5, min_cases: 0, family: none}
+"""
+    first, second = read_policy(policy(tmp_path, text)).gates
+    assert (first.max, first.min, first.max_regression) == (None, None, 0.02)
+    assert first.zero_tolerance == ({"category": ("violence",)}, {"language": ("zh",), "category": ("x", "y")})
+    assert (first.min_cases, first.min_clusters, first.family) == (20, 5, "fdr")
+    assert (second.min_cases, second.min_clusters, second.family) == (0, 5, "none")
+    assert second.max_regression is None
+    assert second.zero_tolerance == ()
+
+
+def test_the_schema_for_editors_is_up_to_date() -> None:
+    """If this fails: write ``policies.json_schema()`` to thresholds/schema.json."""
+    assert (shipped("thresholds") / "schema.json").read_text(encoding="utf-8") == json_schema()
+
+
+def test_the_schema_accepts_the_shipped_policies_and_refuses_nonsense() -> None:
+    schema = json.loads(json_schema())
+    rows = schema["$defs"]["GateRow"]["properties"]
+    for file in shipped("thresholds").glob("*.yaml"):
+        content = parse_yaml(file.read_text(encoding="utf-8"), file)
+        assert set(content) <= set(schema["properties"])
+        for gate in content["gates"]:
+            assert set(gate) <= set(rows)
+            assert gate["metric"] in rows["metric"]["enum"]
+    assert all("description" in row for row in rows.values())
+    assert schema["$defs"]["GateRow"]["additionalProperties"] is False
 
 
 def test_shipped_policies_load_and_say_why() -> None:

@@ -1,0 +1,197 @@
+"""``mmsafety gate``, ``plan`` and ``baseline``: what is done with thresholds and saved runs, without a model."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pytest_mmsafety.errors import SetupError, SuiteError
+
+if TYPE_CHECKING:
+    from pytest_mmsafety.gates import Gate, GateResult
+    from pytest_mmsafety.policies import Policy
+    from pytest_mmsafety.run import Run
+
+
+def add_commands(commands: Any) -> None:
+    """Add the three to the sub-commands of ``mmsafety``."""
+    gate = commands.add_parser("gate", help="hold a saved run to thresholds: exit code 1 if a gate blocks")
+    gate.add_argument("run_file", type=Path, metavar="RUN", help="JSON file that --save-run wrote")
+    gate.add_argument("--thresholds", required=True, metavar="FILE", help="thresholds file, or a shipped policy")
+    gate.add_argument("--baseline", default="", metavar="RUN", help="saved run, or the name of a promoted one")
+    gate.add_argument(
+        "--baseline-allow", default="", metavar="KIND,...", help="compare although these differ: decoding,judge,cases"
+    )
+    gate.add_argument("--require-gates", action="store_true", help="a gate that could not be evaluated blocks")
+    gate.add_argument("--json", action="store_true", help="print JSON")
+    gate.set_defaults(run=_gate)
+
+    plan = commands.add_parser(
+        "plan", help="what each gate can find out with the cases it has, before a model is asked"
+    )
+    plan.add_argument("--thresholds", required=True, metavar="FILE", help="thresholds file, or a shipped policy")
+    plan.add_argument("--cases", nargs="*", default=[], metavar="SUITE", help="suite files or names; default: shipped")
+    plan.add_argument("--data", action="append", default=[], metavar="NAME=PATH", help="folder of an official data set")
+    plan.add_argument("--baseline", default="", metavar="RUN", help="a saved run, for how alike cases of a cluster are")
+    plan.add_argument("--wish", type=float, metavar="RATE", help="true rate to be told from the bound: cases needed")
+    plan.add_argument("--json", action="store_true", help="print JSON")
+    plan.set_defaults(run=_plan)
+
+    baseline = commands.add_parser("baseline", help="promote a saved run to a baseline, or list what was promoted")
+    actions = baseline.add_subparsers(required=True, metavar="ACTION")
+    promote = actions.add_parser("promote", help="make a saved run the baseline NAME in reports/baselines/")
+    promote.add_argument("run_file", type=Path, metavar="RUN")
+    promote.add_argument("--name", default="main", help="default: main; --baseline=NAME then finds it")
+    promote.add_argument("--why", required=True, help="one sentence for whoever asks later")
+    promote.add_argument("--anyway", action="store_true", help="although the run is not whole, or its gates block")
+    promote.set_defaults(run=_promote)
+    actions.add_parser("list", help="who promoted what, when and why").set_defaults(run=_list)
+
+
+def policy_named(spec: str) -> Policy:
+    """The policy of a thresholds file or the shipped one of that name. Raises :class:`SetupError`."""
+    from pytest_mmsafety.policies import find_policy, read_policy
+    from pytest_mmsafety.settings import shipped
+
+    return read_policy(find_policy(spec, [Path("thresholds"), shipped("thresholds")], Path.cwd()))
+
+
+# --- gate
+
+
+def _gate(arguments: argparse.Namespace) -> int:
+    from pytest_mmsafety.run import load_run
+    from pytest_mmsafety.summary import gate_lines
+
+    run = load_run(arguments.run_file)
+    policy = policy_named(arguments.thresholds)
+    results = judge_saved_run(
+        run, policy.gates, arguments.baseline, arguments.baseline_allow, require=arguments.require_gates
+    )
+    if arguments.json:
+        document = {"target": run.target, "policy": policy.name, "blocks": any(result.blocks for result in results)}
+        json.dump({**document, "gates": [asdict(result) for result in results]}, sys.stdout, indent=1)
+        sys.stdout.write("\n")
+    else:
+        sys.stdout.write(f"target: {run.target}, {run.created}\n")
+        sys.stdout.writelines(f"{line}\n" for line, _ in gate_lines(results))
+    return int(any(result.blocks for result in results))
+
+
+def judge_saved_run(run: Run, gates: Sequence[Gate], baseline: str, allow: str, *, require: bool) -> list[GateResult]:
+    """Judge *gates* on a saved run. Raises :class:`SetupError` for a baseline that is missing or not comparable."""
+    from pytest_mmsafety import baselines
+    from pytest_mmsafety.gates import evaluate_gates, missing_baseline, unmatched
+
+    cases = [(record.suite, record.tags) for record in run.records]
+    reasons = [unmatched(gate, cases) for gate in gates]
+    if all(reasons):
+        raise SetupError(f"--thresholds: matches no case of the run; gate {gates[0].name!r}: {reasons[0]}")
+    if not baseline:
+        if reason := missing_baseline(gates):
+            raise SetupError(f"--baseline: {reason}")
+        return evaluate_gates(run.records, gates, require=require)
+    before = baselines.load_baseline(baseline, Path.cwd(), Path.cwd())
+    differences = [
+        *baselines.setting_differences(run.settings, before.settings),
+        *baselines.record_differences(run.records, before.records),
+        *baselines.judge_differences(run.records, before.records),
+    ]
+    if reason := baselines.refusal(differences, baselines.parse_allowed(allow)):
+        raise SetupError(f"--baseline: {reason}")
+    return evaluate_gates(run.records, gates, require=require, baseline=before.records)
+
+
+# --- plan
+
+
+class _Asked(NamedTuple):
+    """What a plan needs of a case."""
+
+    suite: str
+    tags: Mapping[str, str]
+    cluster: str
+
+
+def _plan(arguments: argparse.Namespace) -> None:
+    from pytest_mmsafety.power import Design, Plan, assumed_from, family_sizes, plan_gate
+
+    policy = policy_named(arguments.thresholds)
+    asked = list(_asked(arguments.cases, arguments.data))
+    earlier = _earlier(arguments.baseline)
+    sizes = family_sizes(policy.gates)
+    plans: list[Plan] = []
+    unspoken = []
+    for gate in policy.gates:
+        clusters = [case.cluster for case in asked if gate.speaks_of(case.suite, case.tags)]
+        if not clusters:
+            unspoken.append(gate.name)
+            continue
+        assumed = assumed_from(gate, earlier.records) if earlier else None
+        more = {"assumed": assumed} if assumed else {}
+        plans += plan_gate(gate, Design.of(clusters), family=sizes[gate.name], wished=arguments.wish, **more)
+    if arguments.json:
+        json.dump([asdict(plan) for plan in plans], sys.stdout, indent=1, default=str)
+        sys.stdout.write("\n")
+        return
+    _print_plans(plans, unspoken)
+
+
+def _asked(suites: Sequence[str], data: Sequence[str]) -> Any:
+    from pytest_mmsafety.cases import cluster_of
+    from pytest_mmsafety.cli import suite_file
+    from pytest_mmsafety.images import digest_or_empty
+    from pytest_mmsafety.settings import parse_data, shipped
+    from pytest_mmsafety.suites import read_suite
+
+    folders = parse_data(data, Path.cwd())
+    paths = [suite_file(name) for name in suites] or sorted(shipped("cases").glob("*.yaml"))
+    for path in paths:
+        try:
+            suite = read_suite(path, folders)
+        except SuiteError as error:
+            raise SetupError(str(error)) from None
+        for case in suite.cases:
+            if not case.skip:
+                yield _Asked(case.suite, case.tags, cluster_of(case, tuple(map(digest_or_empty, case.images))))
+
+
+def _earlier(baseline: str) -> Run | None:
+    from pytest_mmsafety.baselines import load_baseline
+
+    return load_baseline(baseline, Path.cwd(), Path.cwd()) if baseline else None
+
+
+def _print_plans(plans: Sequence[Any], unspoken: Sequence[str]) -> None:
+    names = Counter(plan.gate.name for plan in plans)
+    width = max(map(len, names), default=0)
+    for plan in plans:
+        sys.stdout.write(f"{plan.gate.name:<{width}}  {plan.sentence}\n")
+    for name in unspoken:
+        sys.stdout.write(f"{name:<{width}}  no case matches it\n")
+    hopeless = [plan.gate.name for plan in plans if plan.obstacle]
+    if hopeless:
+        sys.stdout.write(f"{len(hopeless)} of {len(plans)} cannot decide with these cases: {', '.join(hopeless)}\n")
+
+
+# --- baseline
+
+
+def _promote(arguments: argparse.Namespace) -> None:
+    from pytest_mmsafety.baselines import promote
+
+    written = promote(arguments.run_file, arguments.name, Path.cwd(), why=arguments.why, anyway=arguments.anyway)
+    sys.stdout.write(f"{written}\ncompare with it: pytest --model=... --baseline={arguments.name}\n")
+
+
+def _list(_: argparse.Namespace) -> None:
+    from pytest_mmsafety.baselines import history
+
+    for line in history(Path.cwd()):
+        sys.stdout.write(f"{line.when}  {line.name}  {line.target} of {line.created}, by {line.who}: {line.why}\n")

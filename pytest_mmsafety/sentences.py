@@ -1,0 +1,85 @@
+"""What a gate found, in one sentence for a release manager."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pytest_mmsafety.claims import BROKEN, KEPT, UNSURE, Finding
+from pytest_mmsafety.statistics import Estimate
+
+if TYPE_CHECKING:
+    from pytest_mmsafety.gates import Gate
+
+
+def report_only(gate: Gate, estimate: Estimate) -> str:
+    """For a gate without a bound that could be broken."""
+    value, low, high = _percents((estimate.value, estimate.low, estimate.high))
+    what = "no case under zero tolerance failed" if gate.zero_tolerance else "reported only, every value is allowed"
+    return f"{_name(gate)} {value} [{low}, {high}]: {what} {_counts(estimate)}"
+
+
+def verdict(gate: Gate, findings: Sequence[Finding]) -> str:
+    """All that was found, the most serious first."""
+    order = (BROKEN, UNSURE, KEPT)
+    return "; ".join(_claim(gate, finding) for finding in sorted(findings, key=lambda f: order.index(f.state)))
+
+
+def _claim(gate: Gate, finding: Finding) -> str:
+    claim, estimate = finding.claim, finding.claim.estimate
+    if claim.of:
+        start, place = _regression(gate, finding)
+        counts = f"({estimate.n} of {claim.of} cases in both runs, {estimate.clusters} clusters)"
+    else:
+        value, low, high, bound = _percents((estimate.value, estimate.low, estimate.high, claim.bound))
+        start, counts = f"{_name(gate)} {value} [{low}, {high}]", _counts(estimate)
+        kept = claim.is_kept(estimate.value, estimate.value)
+        if claim.at_least:
+            place = f"{'above' if kept else 'below'} the required {bound}"
+        else:
+            place = f"{'within' if kept else 'above'} the allowed {bound}"
+    return f"{start}: {place}, {_how_sure(gate, finding)} {counts}"
+
+
+def _regression(gate: Gate, finding: Finding) -> tuple[str, str]:
+    estimate = finding.claim.estimate
+    numbers = (estimate.value, estimate.low, estimate.high, finding.claim.bound)
+    value, low, high, margin = _percents(numbers, unit="")
+    turn = "worse" if estimate.value > 0 else "better"
+    change = f"{turn} by {value.removeprefix('-')} points than" if estimate.value else "the same as in"
+    kept = finding.claim.is_kept(estimate.value, estimate.value)
+    place = f"{'within' if kept else 'above'} the allowed worsening of {margin}"
+    return f"{_name(gate)} {change} the baseline [{low}, {high}]", place
+
+
+def _how_sure(gate: Gate, finding: Finding) -> str:
+    wants = f"this gate {'passes' if gate.rule == 'assurance' else 'fails'} only on proof"
+    if finding.state == KEPT:
+        return "also at the worse end of the interval"
+    if finding.state == BROKEN:
+        return "even at the better end of the interval"
+    if finding.alone == UNSURE:
+        return f"but too few cases to be sure; {wants}"
+    adjusted = finding.adjusted_broken if finding.alone == BROKEN else finding.adjusted_kept
+    return (
+        f"as is the whole interval, but one of {finding.family} such gates does so by chance more often "
+        f"than {gate.alpha:.3g} allows (adjusted p {adjusted:.2g}); {wants}"
+    )
+
+
+def _name(gate: Gate) -> str:
+    return gate.metric.replace("_", " ")
+
+
+def _counts(estimate: Estimate) -> str:
+    return f"(n={estimate.n}, {estimate.clusters} clusters)"
+
+
+def _percents(numbers: Sequence[float], unit: str = "%") -> list[str]:
+    """With one decimal, or as many as it takes for an end that is not the bound (the last number) to look it."""
+    *_, last = numbers
+    for digits in (1, 2, 3):
+        texts = [f"{round(100 * number, digits) + 0.0:.{digits}f}{unit}" for number in numbers]  # no -0.0
+        if all((text == texts[-1]) == (abs(number - last) < 1e-9) for text, number in zip(texts, numbers, strict=True)):
+            break
+    return texts

@@ -1,0 +1,56 @@
+"""Which cases two runs have in common."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from pytest_mmsafety.paired import ABSENT, CHANGED, match
+from pytest_mmsafety.run import ImageRef, Record
+
+CASE = Record(
+    "s/a",
+    "s",
+    "a",
+    {"language": "en"},
+    "yes",
+    "Is it?",
+    (ImageRef("a.png", "0a"),),
+    "c",
+    "r",
+    (),
+    "",
+    "",
+    0.0,
+    stored=False,
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, 1),
+        ({"response": "other", "error": "x", "cluster": "d", "tags": {}}, 1),
+        ({"images": (ImageRef("renamed.png", "0a"),)}, 1),
+        ({"prompt": "Is it not?"}, CHANGED),
+        ({"expected": "no"}, CHANGED),
+        ({"images": (ImageRef("a.png", "0b"),)}, CHANGED),
+        ({"images": ()}, CHANGED),
+        ({"key": "s/b"}, ABSENT),
+    ],
+)
+def test_the_same_case_has_the_same_key_and_content(change: dict[str, Any], expected: int) -> None:
+    other = replace(CASE, key="s/other")
+    assert match([CASE], [other, replace(CASE, **change)]).tolist() == [expected]
+
+
+def test_images_that_could_not_be_read_are_not_known_to_be_the_same() -> None:
+    unread = replace(CASE, images=(ImageRef("a.png", ""),))
+    assert match([unread], [unread]).tolist() == [CHANGED]
+
+
+def test_nothing_in_common() -> None:
+    assert match([CASE], []).tolist() == [ABSENT]
+    assert match([], [CASE]).tolist() == []
