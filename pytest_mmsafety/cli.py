@@ -17,6 +17,7 @@ from pytest_mmsafety.judges import commands as judge_commands
 
 if TYPE_CHECKING:
     from pytest_mmsafety.cases import Case
+    from pytest_mmsafety.run import Run
 
 USAGE_ERROR = 4
 """As pytest's: what was asked for cannot be done."""
@@ -66,6 +67,16 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument(
         "--images", type=Path, metavar="FOLDER", help="folder that the run's images are named relative to"
     )
+    report.add_argument(
+        "--baseline", default="", metavar="RUN", help="say what changed since: a run, or a promoted one"
+    )
+    report.add_argument(
+        "--leaked", type=Path, metavar="FILE", help="keys of cases in training data (doctor --write-leaked), one a line"
+    )
+    report.add_argument(
+        "--calibration", type=Path, action="append", default=[], metavar="FILE", help="a judge's measured errors"
+    )
+    report.add_argument("--markdown", action="store_true", help="print a short summary as Markdown, for a CI job")
     report.set_defaults(run=_report)
 
     score = commands.add_parser("score", help="print the published tables of result files and saved runs")
@@ -191,20 +202,57 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
 
 def _report(arguments: argparse.Namespace) -> None:
+    from pytest_mmsafety.baselines import load_baseline
+    from pytest_mmsafety.judges.calibration import load_calibration
     from pytest_mmsafety.report import write_report
     from pytest_mmsafety.run import load_run
 
     run = load_run(arguments.run_file)
+    baseline = load_baseline(arguments.baseline, Path.cwd(), Path.cwd()) if arguments.baseline else None
+    if arguments.markdown:
+        _report_markdown(arguments, run, baseline)
+        return
     folder = arguments.images or Path.cwd()
-    images = {
-        image.sha256: str(folder / image.name) for record in run.records for image in record.images if image.sha256
-    }
+    records = [*run.records, *(baseline.records if baseline else ())]
+    images = {image.sha256: str(folder / image.name) for record in records for image in record.images if image.sha256}
+    leaked = _leaked_keys(arguments.leaked) if arguments.leaked else None
+    calibrations = [load_calibration(path) for path in arguments.calibration]
     output = arguments.output or arguments.run_file.with_suffix(".html")
     try:
-        write_report(run, output, image_paths=images)
+        write_report(run, output, image_paths=images, baseline=baseline, leaked=leaked, calibrations=calibrations)
     except OSError as error:
         raise MmsafetyError(f"--output: {output} cannot be written: {error.strerror or error}") from None
     sys.stdout.write(f"{output}\n")
+
+
+def _report_markdown(arguments: argparse.Namespace, run: Run, baseline: Run | None) -> None:
+    from pytest_mmsafety.report.markdown import markdown_summary
+    from pytest_mmsafety.run import write_atomically
+
+    for option in ("leaked", "calibration", "images"):
+        if getattr(arguments, option):
+            raise MmsafetyError(f"--{option}: only the HTML report shows that; leave out --markdown")
+    summary = markdown_summary(run, baseline)
+    if arguments.output is None:
+        sys.stdout.write(summary)
+        return
+    try:
+        write_atomically(arguments.output, [summary])
+    except OSError as error:
+        raise MmsafetyError(f"--output: {arguments.output} cannot be written: {error.strerror or error}") from None
+
+
+def _leaked_keys(path: Path) -> frozenset[str]:
+    """Of a file that ``doctor --write-leaked`` wrote. Raises :class:`MmsafetyError`."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise MmsafetyError(f"--leaked: {path}: {getattr(error, 'strerror', None) or error}") from None
+    keys = [line.strip() for line in lines]
+    for number, key in enumerate(keys, 1):
+        if key and "/" not in key:
+            raise MmsafetyError(f"--leaked: {path}:{number}: {key!r:.60} is no key of a case; expected suite/id")
+    return frozenset(filter(None, keys))
 
 
 if __name__ == "__main__":
