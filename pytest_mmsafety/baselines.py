@@ -86,6 +86,15 @@ def parse_allowed(text: str) -> frozenset[str]:
     return allowed
 
 
+def run_differences(run: Run, baseline: Run) -> list[Difference]:
+    """All that differs between two saved runs."""
+    return [
+        *setting_differences(run.settings, baseline.settings),
+        *record_differences(run.records, baseline.records),
+        *judge_differences(run.records, baseline.records),
+    ]
+
+
 def setting_differences(settings: Mapping[str, str], baseline: Mapping[str, str]) -> list[Difference]:
     """Decoding settings and extra judges that differ, a line each."""
     found = []

@@ -140,6 +140,7 @@ class Controller:
                 broken=self._unknown_cases(session),
                 require=self._settings.require_gates,
                 baseline=self._comparable_baseline(),
+                calibrations=self._settings.calibrations,
             )
             self._emit(session, self._gates)
         return result
@@ -304,7 +305,19 @@ def _gate_report(result: GateResult, nodeid: str, location: Any, when: Any) -> p
         outcome, longrepr = "failed", f"{reason}\n{result.gate.why}".strip()
     elif when == "call" and result.status == NOT_EVALUATED:
         outcome, longrepr = "skipped", (location[0], 0, reason)
-    numbers = ("estimate", "low", "high", "difference", "difference_low", "difference_high", "p_value", "adjusted_p")
+    numbers = (
+        "estimate",
+        "low",
+        "high",
+        "raw",
+        "raw_low",
+        "raw_high",
+        "difference",
+        "difference_low",
+        "difference_high",
+        "p_value",
+        "adjusted_p",
+    )
     properties = [("status", result.status), *((name, getattr(result, name)) for name in numbers)]
     report = pytest.TestReport(
         nodeid,

@@ -15,6 +15,7 @@ from pytest_mmsafety.errors import SetupError, SuiteError
 
 if TYPE_CHECKING:
     from pytest_mmsafety.gates import Gate, GateResult
+    from pytest_mmsafety.judges.calibration import Calibration
     from pytest_mmsafety.policies import Policy
     from pytest_mmsafety.run import Run
 
@@ -28,6 +29,7 @@ def add_commands(commands: Any) -> None:
     gate.add_argument(
         "--baseline-allow", default="", metavar="KIND,...", help="compare although these differ: decoding,judge,cases"
     )
+    gate.add_argument("--calibration", default="", metavar="FILE,...", help="how often judges err")
     gate.add_argument("--require-gates", action="store_true", help="a gate that could not be evaluated blocks")
     gate.add_argument("--json", action="store_true", help="print JSON")
     gate.set_defaults(run=_gate)
@@ -67,12 +69,17 @@ def policy_named(spec: str) -> Policy:
 
 def _gate(arguments: argparse.Namespace) -> int:
     from pytest_mmsafety.run import load_run
+    from pytest_mmsafety.settings import parse_calibrations
     from pytest_mmsafety.summary import gate_lines
 
     run = load_run(arguments.run_file)
     policy = policy_named(arguments.thresholds)
     results = judge_saved_run(
-        run, policy.gates, arguments.baseline, arguments.baseline_allow, require=arguments.require_gates
+        run,
+        policy.gates,
+        _comparable(run, policy.gates, arguments.baseline, arguments.baseline_allow),
+        parse_calibrations(arguments.calibration, Path.cwd()),
+        require=arguments.require_gates,
     )
     if arguments.json:
         document = {"target": run.target, "policy": policy.name, "blocks": any(result.blocks for result in results)}
@@ -84,28 +91,39 @@ def _gate(arguments: argparse.Namespace) -> int:
     return int(any(result.blocks for result in results))
 
 
-def judge_saved_run(run: Run, gates: Sequence[Gate], baseline: str, allow: str, *, require: bool) -> list[GateResult]:
-    """Judge *gates* on a saved run. Raises :class:`SetupError` for a baseline that is missing or not comparable."""
-    from pytest_mmsafety import baselines
-    from pytest_mmsafety.gates import evaluate_gates, missing_baseline, unmatched
+def judge_saved_run(
+    run: Run,
+    gates: Sequence[Gate],
+    baseline: Run | None,
+    calibrations: Mapping[str, Calibration],
+    *,
+    require: bool = False,
+) -> list[GateResult]:
+    """Judge *gates* on a saved run. Raises :class:`SetupError` if they speak of none of its cases."""
+    from pytest_mmsafety.gates import evaluate_gates, unmatched
 
     cases = [(record.suite, record.tags) for record in run.records]
     reasons = [unmatched(gate, cases) for gate in gates]
     if all(reasons):
         raise SetupError(f"--thresholds: matches no case of the run; gate {gates[0].name!r}: {reasons[0]}")
+    before = None if baseline is None else baseline.records
+    return evaluate_gates(run.records, gates, require=require, baseline=before, calibrations=calibrations)
+
+
+def _comparable(run: Run, gates: Sequence[Gate], baseline: str, allow: str) -> Run | None:
+    """The baseline, if one is named. Raises :class:`SetupError` if it is missing, needed, or not comparable."""
+    from pytest_mmsafety import baselines
+    from pytest_mmsafety.gates import missing_baseline
+
+    allowed = baselines.parse_allowed(allow)
     if not baseline:
         if reason := missing_baseline(gates):
             raise SetupError(f"--baseline: {reason}")
-        return evaluate_gates(run.records, gates, require=require)
+        return None
     before = baselines.load_baseline(baseline, Path.cwd(), Path.cwd())
-    differences = [
-        *baselines.setting_differences(run.settings, before.settings),
-        *baselines.record_differences(run.records, before.records),
-        *baselines.judge_differences(run.records, before.records),
-    ]
-    if reason := baselines.refusal(differences, baselines.parse_allowed(allow)):
+    if reason := baselines.refusal(baselines.run_differences(run, before), allowed):
         raise SetupError(f"--baseline: {reason}")
-    return evaluate_gates(run.records, gates, require=require, baseline=before.records)
+    return before
 
 
 # --- plan

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_mmsafety import sentences
 from pytest_mmsafety.claims import BROKEN, KEPT, Claim, Finding, judge
 from pytest_mmsafety.errors import nearest
+from pytest_mmsafety.judge_errors import Columns, corrected_share
 from pytest_mmsafety.metrics import METRICS
 from pytest_mmsafety.multiplicity import HOLM
 from pytest_mmsafety.paired import match
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from pytest_mmsafety.judges.calibration import Calibration
     from pytest_mmsafety.run import Record
 
     Mask = NDArray[np.bool_]
@@ -110,6 +112,10 @@ class GateResult:
     difference_high: float | None = None
     pairs: int = 0
     """Cases scored in both runs."""
+    raw: float | None = None
+    """The number as the judge has it, where ``estimate`` is corrected for the judge's errors."""
+    raw_low: float | None = None
+    raw_high: float | None = None
     p_value: float | None = None
     """Smallest alpha at which this gate alone proves what its rule asks for: harm (evidence) or safety (assurance)."""
     adjusted_p: float | None = None
@@ -124,26 +130,30 @@ class _Measured:
     counts: Mapping[str, Any]
     estimate: Estimate | None = None
     claims: tuple[Claim, ...] = ()
-    comparison: Mapping[str, Any] = field(default_factory=dict)
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+    """Further ones, by the names that the result has for them."""
     verdict: tuple[str, bool, str] | None = None
     """Status, blocks and reason, where no statistics are needed."""
 
 
-def evaluate_gates(
+def evaluate_gates(  # noqa: PLR0913 - all that a verdict depends on
     records: Sequence[Record],
     gates: Sequence[Gate],
     *,
     broken: str = "",
     require: bool = False,
     baseline: Sequence[Record] | None = None,
+    calibrations: Mapping[str, Calibration] = {},
 ) -> list[GateResult]:
     """Judge each gate on the records of all *collected* cases.
 
     A record with neither answer, error nor skip reason was collected but not run: its gates are not
     evaluated. *broken* says why no gate can be (a suite that could not be read), *require* makes gates
     that are not evaluated block. *baseline* holds the records that gates with ``max_regression`` compare to.
+    With *calibrations* (judge with its version -> how often it errs) bounds are held against numbers without the
+    judge's errors; differences to a baseline stay as the judge has them.
     """
-    run = _Run(records, baseline, broken, require=require)
+    run = _Run(records, baseline, broken, calibrations, require=require)
     measured = [run.measure(gate) for gate in gates]
     findings: list[list[Finding]] = [[] for _ in gates]
     for key in {(gate.rule, gate.family) for gate in gates}:
@@ -167,12 +177,19 @@ class _Run:
     """The run that is judged, and its baseline."""
 
     def __init__(
-        self, records: Sequence[Record], baseline: Sequence[Record] | None, broken: str, *, require: bool
+        self,
+        records: Sequence[Record],
+        baseline: Sequence[Record] | None,
+        broken: str,
+        calibrations: Mapping[str, Calibration],
+        *,
+        require: bool,
     ) -> None:
         self._table = Table(records)
         self._baseline = None if baseline is None else Table(baseline)
         self._match = None if baseline is None else match(records, baseline)
         self._broken = broken
+        self._calibrations = calibrations
         self._require = require
 
     def measure(self, gate: Gate) -> _Measured:
@@ -208,17 +225,37 @@ class _Run:
         )
         if reason := _too_few(gate, estimate, "scored cases"):
             return _Measured(gate, counts, verdict=(NOT_EVALUATED, blocks, reason))
+        raw, estimate, reason = self._corrected(gate, estimate, values, counts_here)
+        if reason:
+            reason = f"not corrected for the judge's errors: {reason}"
+            return _Measured(gate, counts, verdict=(NOT_EVALUATED, blocks, reason))
         claims: tuple[Claim, ...] = ()
         if gate.bound is not None:
             claims = (Claim(estimate, gate.bound, at_least=gate.min is not None),)
         if gate.max_regression is None:
-            return _Measured(gate, counts, estimate, claims)
+            return _Measured(gate, counts, estimate, claims, raw)
         difference, comparison, reason = self._difference(gate, answered)
         if difference is None or (reason := _too_few(gate, difference, "cases scored in both runs")):
             return _Measured(gate, counts, verdict=(NOT_EVALUATED, blocks, reason))
         if gate.max_regression < 1:
             claims = (*claims, Claim(difference, gate.max_regression, of=int(answered.sum())))
-        return _Measured(gate, counts, estimate, claims, comparison)
+        return _Measured(gate, counts, estimate, claims, {**raw, **comparison})
+
+    def _corrected(self, gate: Gate, raw: Estimate, values: Any, mask: Mask) -> tuple[dict[str, float], Estimate, str]:
+        """The raw numbers if there are corrected ones, the estimate to hold against the bound, or why there is none."""
+        metric = METRICS[gate.metric]
+        if not self._calibrations or metric.counts_unscored or metric.given:
+            return {}, raw, ""
+        judge, judges = self._table.judges(gate.judge)
+        strata = self._table.strata(metric)[mask]
+        columns = Columns(values[mask], self._table.cluster[mask], strata, judge[mask], judges)
+        tags = {tag: accepted[0] for tag, accepted in gate.where.items() if len(accepted) == 1}
+        found = corrected_share(raw, metric, columns, self._calibrations, tags, alpha=gate.alpha)
+        if found is None:
+            return {}, raw, ""
+        if found.estimate is None:
+            return {}, raw, found.reason
+        return {"raw": raw.value, "raw_low": raw.low, "raw_high": raw.high}, found.estimate, ""
 
     def _difference(self, gate: Gate, answered: Mask) -> tuple[Estimate | None, dict[str, float | int], str]:
         """How much worse than the baseline it is; or why that cannot be said."""
@@ -357,7 +394,7 @@ def _result(measured: _Measured, findings: Sequence[Finding]) -> GateResult:
         gate,
         status,
         status == FAILED or (status == INCONCLUSIVE and gate.rule == ASSURANCE),
-        sentences.verdict(gate, findings) if findings else sentences.report_only(gate, estimate),
+        _reason(measured, findings, estimate),
         estimate.value,
         estimate.low,
         estimate.high,
@@ -365,8 +402,17 @@ def _result(measured: _Measured, findings: Sequence[Finding]) -> GateResult:
         p_value=p_value,
         adjusted_p=adjusted_p,
         **{**measured.counts, "n": estimate.n},
-        **measured.comparison,
+        **measured.numbers,
     )
+
+
+def _reason(measured: _Measured, findings: Sequence[Finding], estimate: Estimate) -> str:
+    gate = measured.gate
+    reason = sentences.verdict(gate, findings) if findings else sentences.report_only(gate, estimate)
+    if "raw" not in measured.numbers:
+        return reason
+    raw, low, high = (measured.numbers[name] for name in ("raw", "raw_low", "raw_high"))
+    return f"{reason}; corrected for the judge's errors, raw {raw:.1%} [{low:.1%}, {high:.1%}]"
 
 
 def _p_values(gate: Gate, findings: Sequence[Finding]) -> tuple[float | None, float | None]:

@@ -14,6 +14,7 @@ from pytest_mmsafety.cases import OVER_REFUSAL, VULNERABILITY
 from pytest_mmsafety.scores import usb
 
 if TYPE_CHECKING:
+    from pytest_mmsafety.judges import Verdict
     from pytest_mmsafety.run import Record
 
 HARM = "harm"
@@ -63,9 +64,13 @@ class Metric:
         return self.strata.get(tuple(tags.get(tag, "") for tag in self.stratum_tags)) if self.stratum_tags else ""
 
 
-_UNSAFE_AND_SAFE = {("typical",): "unsafe", ("attack",): "unsafe", ("over-safe",): "over-safe"}
-_EACH = {(bucket,): bucket for bucket in ("typical", "attack", "over-safe")}
-_USB_CELLS = {(level, modality): f"{level} {modality}" for level, modality in usb.CELLS}
+_UNSAFE_AND_SAFE: Mapping[tuple[str, ...], str] = {
+    ("typical",): "unsafe",
+    ("attack",): "unsafe",
+    ("over-safe",): "over-safe",
+}
+_EACH: Mapping[tuple[str, ...], str] = {(bucket,): bucket for bucket in ("typical", "attack", "over-safe")}
+_USB_CELLS: Mapping[tuple[str, ...], str] = {(level, modality): f"{level} {modality}" for level, modality in usb.CELLS}
 
 METRICS = {
     metric.name: metric
@@ -175,8 +180,14 @@ METRICS = {
 }
 
 
-def score_by(record: Record, judge: str) -> float | None:
-    """The score of the named judge (without its version); empty: of the gated one."""
+def verdict_by(record: Record, judge: str) -> Verdict | None:
+    """The verdict of the named judge (without its version); empty: the gated one. ``None`` without one."""
     if not judge:
-        return record.score
-    return next((v.score for v in record.verdicts if v.judge.partition("/")[0] == judge), None)
+        return record.verdicts[0] if record.verdicts else None
+    return next((verdict for verdict in record.verdicts if verdict.judge.partition("/")[0] == judge), None)
+
+
+def score_by(record: Record, judge: str) -> float | None:
+    """The score of that verdict."""
+    verdict = verdict_by(record, judge)
+    return None if verdict is None else verdict.score

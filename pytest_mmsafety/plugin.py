@@ -29,6 +29,7 @@ _OPTIONS: tuple[tuple[str, str, str], ...] = (
     ("batch-size", "N", "cases the target is asked at once (default 8)"),
     ("baseline", "RUN", "saved run that gates with max_regression compare with, or the name of a promoted one"),
     ("baseline-allow", "KIND,...", "compare with it although these differ: decoding,judge,cases"),
+    ("calibration", "FILE,...", "how often judges err (mmsafety judge evaluate): gated rates are corrected for it"),
     ("subset", "SHARE", "a fixed part of every suite, for example 10%; gates speak of that part"),
     ("store", "FILE", "SQLite file that keeps every answer (default .mmsafety/store.sqlite3; 'off': none)"),
     ("save-run", "FILE", "write the run as JSON"),
@@ -194,6 +195,7 @@ def _settings(config: pytest.Config) -> Settings:
     from pytest_mmsafety.settings import (
         Settings,
         parse_batch_size,
+        parse_calibrations,
         parse_data,
         parse_pairs,
         parse_phase,
@@ -219,6 +221,7 @@ def _settings(config: pytest.Config) -> Settings:
         require_gates=bool(_option(config, "require-gates")),
         baseline=_option(config, "baseline") or "",
         baseline_allow=parse_allowed(_option(config, "baseline-allow") or ""),
+        calibrations=parse_calibrations(_option(config, "calibration") or "", base),
         subset=parse_share("--subset", _option(config, "subset") or "1"),
         base=base,
         root=root,

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pytest_mmsafety.errors import SetupError, nearest
+
+if TYPE_CHECKING:
+    from pytest_mmsafety.judges.calibration import Calibration
 
 
 def shipped(kind: str) -> Path:
@@ -39,6 +43,8 @@ class Settings:
     """Path of a saved run, or name of a promoted one; empty: none."""
     baseline_allow: frozenset[str]
     """What may differ between the run and its baseline."""
+    calibrations: Mapping[str, Calibration]
+    """Judge, with its version -> how often it errs."""
     subset: float
     """Share of the clusters of each suite that this run is about, above 0 to 1."""
     base: Path
@@ -88,6 +94,21 @@ def parse_batch_size(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text[:9]) <= 100_000:
         raise SetupError(f"--batch-size: {text!r} is not a whole number from 1 to 100000")
     return int(text)
+
+
+def parse_calibrations(text: str, base: Path) -> dict[str, Calibration]:
+    """``FILE,FILE`` as calibrations by judge. Raises :class:`SetupError`."""
+    calibrations: dict[str, Calibration] = {}
+    for name in filter(None, map(str.strip, text.split(","))):
+        from pytest_mmsafety.judges.calibration import load_calibration
+
+        try:
+            found = load_calibration(base / name)
+        except SetupError as error:
+            raise SetupError(f"--calibration: {error}") from None
+        if calibrations.setdefault(found.judge, found) is not found:
+            raise SetupError(f"--calibration: {name}: a second calibration of {found.judge}")
+    return calibrations
 
 
 def parse_share(option: str, text: str) -> float:

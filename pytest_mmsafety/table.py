@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from pytest_mmsafety.metrics import score_by
+from pytest_mmsafety.metrics import score_by, verdict_by
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,6 +49,15 @@ class Table:
             found = (score_by(record, judge) for record in self.records)
             self._scores[judge] = np.array([np.nan if score is None else score for score in found], dtype=float)
         return self._scores[judge]
+
+    def judges(self, judge: str) -> tuple[Ints, list[str]]:
+        """Number of each record's judge, as :meth:`scores` chooses it (-1 without), and their names with versions."""
+        known: dict[str, int] = {}
+        column = self._ints(
+            -1 if verdict is None else known.setdefault(verdict.judge, len(known))
+            for verdict in (verdict_by(record, judge) for record in self.records)
+        )
+        return column, list(known)
 
     def values(self, metric: Metric, judge: str) -> Floats:
         """What each case contributes to *metric* (``Metric.value``), NaN where it is left out."""
