@@ -27,7 +27,7 @@ DECODING, JUDGE, CASES = "decoding", "judge", "cases"
 KINDS = (DECODING, JUDGE, CASES)
 """What can differ between two runs so that a comparison would not be about the model; also the words that allow it."""
 _NAMED = 3
-_IGNORED = frozenset({"model", "batch_size", "target_calls", "subset", "selection"})
+_IGNORED = frozenset({"model", "batch_size", "target_calls", "subset", "samples", "selection", "model_args.seed"})
 """Settings in which runs may differ: the model is what is compared, the others change no answer."""
 
 

@@ -48,6 +48,8 @@ class Case:
     """Names of judges; the first one's verdict is gated. Empty: chosen by what is expected."""
     must_pass: bool = False
     """A failing answer fails the test itself, not only a gate."""
+    sample: int = 1
+    """Which of several answers to the same case this is about, from 1."""
     skip: str = ""
     """Why the case cannot be asked (an image that was never published), or empty."""
 

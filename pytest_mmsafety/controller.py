@@ -18,6 +18,7 @@ from pytest_mmsafety.items import SuiteFile
 from pytest_mmsafety.outcomes import Outcome
 from pytest_mmsafety.provenance import environment, model_name, public_arguments
 from pytest_mmsafety.run import Record, Run, SuiteInfo, make_record, save_run
+from pytest_mmsafety.samples import flicker_note
 from pytest_mmsafety.suites import SUITE_SUFFIXES
 
 if TYPE_CHECKING:
@@ -132,6 +133,8 @@ class Controller:
         self._started = True
         result = yield
         self._complete = True
+        if self._settings.samples > 1 and (note := flicker_note(self._records)):
+            self._notes.append(note)
         nothing_ran = not session.testscollected and not self._settings.require_gates
         if self._policy and any(self._library.cases) and not session.config.option.collectonly and not nothing_ran:
             self._gates = evaluate_gates(
@@ -222,7 +225,7 @@ class Controller:
             if (outcome := self._outcomes.get(case.key))
             for file, digest in zip(case.images, outcome.image_digests, strict=False)
         }
-        write_report(run, path, image_paths=paths)
+        write_report(run, path, image_paths=paths, baseline=self._baseline)
 
     def _run(self) -> Run:
         notes = list(self._notes)
@@ -261,6 +264,7 @@ class Controller:
             "judge": self._settings.judge,
             **{f"judge_args.{name}": model_name(value) for name, value in judge_arguments.items()},
             "batch_size": str(self._settings.batch_size),
+            "samples": str(self._settings.samples),
             "subset": f"{self._settings.subset:g}",
         }
 

@@ -13,11 +13,16 @@ from pytest_mmsafety.suites import SUITE_SUFFIXES, Suite, read_suite
 
 
 class Library:
-    """Suites by path. *data* maps the names of ``--data`` to folders, *share* is how much of each suite counts."""
+    """Suites by path.
 
-    def __init__(self, data: Mapping[str, Path], share: float = 1) -> None:
+    *data* maps the names of ``--data`` to folders, *share* is how much of each suite counts, *samples* how often
+    each case is asked.
+    """
+
+    def __init__(self, data: Mapping[str, Path], share: float = 1, samples: int = 1) -> None:
         self._data = data
         self._share = share
+        self._samples = samples
         self._suites: dict[Path, Suite] = {}
         self.found: list[Path] = []
         """Suites that pytest met in this process; after ``--lf`` it may have passed over some of them."""
@@ -33,7 +38,8 @@ class Library:
             except SuiteError as error:
                 self.broken[path] = str(error)
                 raise
-            self._suites[path] = suite.subset(self._share) if self._share < 1 and suite.cases else suite
+            part = suite.subset(self._share) if self._share < 1 and suite.cases else suite
+            self._suites[path] = part.sampled(self._samples) if self._samples > 1 else part
         return self._suites[path]
 
     def _check_name(self, suite: Suite) -> None:

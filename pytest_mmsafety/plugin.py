@@ -30,6 +30,7 @@ _OPTIONS: tuple[tuple[str, str, str], ...] = (
     ("baseline", "RUN", "saved run that gates with max_regression compare with, or the name of a promoted one"),
     ("baseline-allow", "KIND,...", "compare with it although these differ: decoding,judge,cases"),
     ("calibration", "FILE,...", "how often judges err (mmsafety judge evaluate): gated rates are corrected for it"),
+    ("samples", "K", "ask every case K times, of a target that samples (default 1)"),
     ("subset", "SHARE", "a fixed part of every suite, for example 10%; gates speak of that part"),
     ("store", "FILE", "SQLite file that keeps every answer (default .mmsafety/store.sqlite3; 'off': none)"),
     ("save-run", "FILE", "write the run as JSON"),
@@ -194,8 +195,8 @@ def _settings(config: pytest.Config) -> Settings:
     from pytest_mmsafety.baselines import parse_allowed
     from pytest_mmsafety.settings import (
         Settings,
-        parse_batch_size,
         parse_calibrations,
+        parse_count,
         parse_data,
         parse_pairs,
         parse_phase,
@@ -214,7 +215,7 @@ def _settings(config: pytest.Config) -> Settings:
         judge_phase=parse_phase(_option(config, "judge-phase") or "with"),
         thresholds=_option(config, "thresholds") or "",
         data=parse_data(_option(config, "data"), base),
-        batch_size=parse_batch_size(_option(config, "batch-size") or "8"),
+        batch_size=parse_count("--batch-size", _option(config, "batch-size") or "8", 100_000),
         store=None if store == "off" else base / store if store else root / _DEFAULT_STORE,
         save_run=base / save_run if save_run else None,
         safety_report=base / safety_report if safety_report else None,
@@ -222,6 +223,7 @@ def _settings(config: pytest.Config) -> Settings:
         baseline=_option(config, "baseline") or "",
         baseline_allow=parse_allowed(_option(config, "baseline-allow") or ""),
         calibrations=parse_calibrations(_option(config, "calibration") or "", base),
+        samples=parse_count("--samples", _option(config, "samples") or "1", 1000),
         subset=parse_share("--subset", _option(config, "subset") or "1"),
         base=base,
         root=root,
@@ -239,15 +241,16 @@ def _library(config: pytest.Config) -> Any:
     from pytest_mmsafety.errors import SetupError
     from pytest_mmsafety.items import LIBRARY
     from pytest_mmsafety.library import Library
-    from pytest_mmsafety.settings import parse_data, parse_share
+    from pytest_mmsafety.settings import parse_count, parse_data, parse_share
 
     if LIBRARY not in config.stash:
         try:
             data = parse_data(_option(config, "data"), config.invocation_params.dir)
             share = parse_share("--subset", _option(config, "subset") or "1")
+            samples = parse_count("--samples", _option(config, "samples") or "1", 1000)
         except SetupError as error:
             raise pytest.UsageError(str(error)) from None
-        config.stash[LIBRARY] = Library(data, share)
+        config.stash[LIBRARY] = Library(data, share, samples)
     return config.stash[LIBRARY]
 
 

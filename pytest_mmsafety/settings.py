@@ -45,6 +45,8 @@ class Settings:
     """What may differ between the run and its baseline."""
     calibrations: Mapping[str, Calibration]
     """Judge, with its version -> how often it errs."""
+    samples: int
+    """How often each case is asked."""
     subset: float
     """Share of the clusters of each suite that this run is about, above 0 to 1."""
     base: Path
@@ -89,10 +91,10 @@ def parse_phase(text: str) -> str:
     return text
 
 
-def parse_batch_size(text: str) -> int:
-    """A whole number of at least 1."""
-    if not text.isdecimal() or not 1 <= int(text[:9]) <= 100_000:
-        raise SetupError(f"--batch-size: {text!r} is not a whole number from 1 to 100000")
+def parse_count(option: str, text: str, most: int) -> int:
+    """A whole number from 1 to *most*."""
+    if not text.isdecimal() or not 1 <= int(text[:9]) <= most:
+        raise SetupError(f"{option}: {text!r} is not a whole number from 1 to {most}")
     return int(text)
 
 

@@ -18,6 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 from pytest_mmsafety.cases import EXPECTATIONS, STANDARD_TAGS, Case, is_expectation
 from pytest_mmsafety.errors import SuiteError, nearest
 from pytest_mmsafety.rows import Row, file_rows, first_problem, inline_rows, parse_yaml, read_text, yaml_line
+from pytest_mmsafety.samples import samples_of
 
 SUITE_SUFFIXES = (".yaml", ".yml")
 
@@ -129,6 +130,14 @@ class Suite:
             cases=tuple(case for case in self.cases if case.id in chosen),
             groups={name: cases for name, cases in groups.items() if cases},
         )
+
+    def sampled(self, count: int) -> Suite:
+        """The suite with *count* samples of every case, next to each other."""
+        groups = {
+            name: tuple(sample for case in cases for sample in samples_of(case, count))
+            for name, cases in self.groups.items()
+        }
+        return replace(self, cases=tuple(s for case in self.cases for s in samples_of(case, count)), groups=groups)
 
 
 def _cluster_name(case: Case) -> str:

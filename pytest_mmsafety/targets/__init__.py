@@ -33,6 +33,8 @@ class Request:
     """Decoded, upright, RGB."""
     image_digests: tuple[str, ...] = ()
     """SHA-256 of each image file, for targets that remember what they saw."""
+    sample: int = 1
+    """Which of several answers is wanted, from 1: a target that samples draws another one for each."""
 
 
 @runtime_checkable

@@ -15,7 +15,7 @@ from pytest_mmsafety.errors import SetupError
 from pytest_mmsafety.targets.torch_import import import_torch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 MISSING = "--model: a transformers checkpoint needs the package {}: pip install 'pytest-mmsafety[transformers]'"
 
@@ -32,27 +32,33 @@ IGNORED_FILES = (
 )  # fmt: skip
 
 
-def check_folder(folder: Path) -> None:
+def check_folder(folder: Path, where: str = "--model") -> None:
     if not (folder / "config.json").is_file():
-        raise SetupError(f"--model: {folder} is not a transformers checkpoint: config.json is missing")
+        raise SetupError(f"{where}: {folder} is not a transformers checkpoint: config.json is missing")
     if any(folder.glob("*.safetensors")):
         return
     pickled = sorted(file.name for pattern in ("*.bin", "*.pt", "*.pth") for file in folder.glob(pattern))
     if pickled:
         raise SetupError(
-            f"--model: {folder} has only pickled weights ({pickled[0]}), which can run any code and are not loaded;"
+            f"{where}: {folder} has only pickled weights ({pickled[0]}), which can run any code and are not loaded;"
             " convert them: load with transformers where you trust them, then save_pretrained writes safetensors"
         )
-    raise SetupError(f"--model: {folder} has no weights: expected model.safetensors or model-*.safetensors")
+    raise SetupError(f"{where}: {folder} has no weights: expected model.safetensors or model-*.safetensors")
 
 
-def download(model: str, revision: str | None) -> Path:
-    """Find a hub model in the local hub cache, and fetch what is not there yet."""
+def download(
+    model: str, revision: str | None, *, option: str = "--model=", patterns: Sequence[str] | None = None
+) -> Path:
+    """Find a hub model in the local hub cache, and fetch what is not there yet.
+
+    *patterns*: the files that are wanted; by default all that a target loads. *option* is named in errors.
+    """
     hub, errors = require("huggingface_hub"), require("huggingface_hub.errors")
-    where = f"--model={model}" + (f" (revision {revision})" if revision else "")
-    unwanted = [*IGNORED_FILES, *(f"{folder}/*" for folder in IGNORED_FOLDERS)]
+    where = f"{option}{model}" + (f" (revision {revision})" if revision else "")
+    unwanted = None if patterns else [*IGNORED_FILES, *(f"{folder}/*" for folder in IGNORED_FOLDERS)]
+    wanted = list(patterns) if patterns else None
     try:
-        return Path(hub.snapshot_download(model, revision=revision, ignore_patterns=unwanted))
+        return Path(hub.snapshot_download(model, revision=revision, allow_patterns=wanted, ignore_patterns=unwanted))
     except errors.GatedRepoError:
         raise SetupError(
             f"{where}: access is restricted; accept its terms on its hub page, then run `hf auth login` or set HF_TOKEN"
@@ -82,6 +88,11 @@ def digests(folder: Path) -> Iterator[str]:
         ignored = any(parent.match(glob) for parent in path.parents for glob in IGNORED_FOLDERS)
         if file.is_file() and not (hidden or ignored or any(path.match(glob) for glob in IGNORED_FILES)):
             yield f"{path.as_posix()} {known.digest(file)}"
+
+
+def file_digest(file: Path) -> str:
+    """SHA-256 of *file*, remembered between runs if it is large."""
+    return _DigestCache().digest(file)
 
 
 class _DigestCache:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
+import json
 import os
 import traceback
 from dataclasses import dataclass
@@ -26,7 +28,7 @@ ONE_IMAGE = frozenset({"blip", "blip-2", "florence2", "git", "instructblip", "ko
 
 def load(folder: Path, options: Options) -> Loaded:
     torch, transformers = require("torch"), require("transformers")
-    device = _device(torch, options.device)
+    device = choose_device(torch, options.device)
     with quiet():
         try:
             config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=options.trust_remote_code)
@@ -43,11 +45,12 @@ def load(folder: Path, options: Options) -> Loaded:
         except Exception as error:  # a broken checkpoint raises anything from KeyError to SafetensorError
             hint = "; --model-args trust_remote_code=true allows it" if "trust_remote_code" in str(error) else ""
             raise SetupError(f"--model: {folder} cannot be loaded: {first_line(error)}{hint}") from error
-    _decode_greedily(transformers, model, processor.tokenizer, options.max_new_tokens)
-    return Loaded(torch, model, processor, chat, options.max_new_tokens)
+    _set_decoding(transformers, model, processor.tokenizer, options)
+    return Loaded(torch, model, processor, chat, options.max_new_tokens, options.seed if options.temperature else None)
 
 
-def _device(torch: Any, wanted: str) -> str:
+def choose_device(torch: Any, wanted: str, option: str = "--model-args") -> str:
+    """What *wanted* (``auto``, ``cpu``, ``cuda``, ``cuda:N``, ``mps``) means here. Raises :class:`SetupError`."""
     has_mps = torch.backends.mps.is_available()
     if wanted == "auto" and torch.cuda.is_available():
         # One device a worker: gw0 takes the first, gw1 the second, and so on around.
@@ -57,9 +60,9 @@ def _device(torch: Any, wanted: str) -> str:
         return "mps" if has_mps else "cpu"
     kind, _, number = wanted.partition(":")
     if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
-        raise SetupError(f"--model-args device={wanted}: torch sees {torch.cuda.device_count()} CUDA devices")
+        raise SetupError(f"{option} device={wanted}: torch sees {torch.cuda.device_count()} CUDA devices")
     if kind == "mps" and not has_mps:
-        raise SetupError(f"--model-args device={wanted}: torch sees no MPS device")
+        raise SetupError(f"{option} device={wanted}: torch sees no MPS device")
     return wanted
 
 
@@ -145,8 +148,8 @@ def _load_model(transformers: Any, folder: Path, options: Options, device: str) 
     return model.eval()
 
 
-def _decode_greedily(transformers: Any, model: Any, tokenizer: Any, max_new_tokens: int) -> None:
-    """Replace the checkpoint's decoding by plain greedy search; of its own only the special tokens stay.
+def _set_decoding(transformers: Any, model: Any, tokenizer: Any, options: Options) -> None:
+    """Replace the checkpoint's decoding by greedy search or plain sampling; of its own only the special tokens stay.
 
     Repetition penalties go too: they count padding as text, and so make an answer depend on its batch.
     """
@@ -154,16 +157,24 @@ def _decode_greedily(transformers: Any, model: Any, tokenizer: Any, max_new_toke
     text = model.config.get_text_config(decoder=True)
     eos = next((ids for ids in (own.eos_token_id, text.eos_token_id, tokenizer.eos_token_id) if ids is not None), None)
     kept = ("bos_token_id", "decoder_start_token_id", "forced_bos_token_id", "forced_eos_token_id")
-    greedy = transformers.GenerationConfig(
-        max_new_tokens=max_new_tokens,
-        do_sample=False,
+    sampling = {"temperature": options.temperature, "top_k": 0, "top_p": 1.0} if options.temperature else {}
+    decoding = transformers.GenerationConfig(
+        max_new_tokens=options.max_new_tokens,
+        do_sample=bool(options.temperature),
+        **sampling,
         eos_token_id=eos,
         pad_token_id=tokenizer.pad_token_id,
         **{key: getattr(own, key, None) for key in kept},
     )
     for module in model.modules():  # InstructBLIP asks its language model, which has a configuration of its own
         if getattr(module, "generation_config", None) is not None:
-            module.generation_config = greedy
+            module.generation_config = decoding
+
+
+def _seed_of(seed: int, requests: Sequence[Request]) -> int:
+    """The same batch samples the same answers, another sample number or seed others."""
+    asked = [[request.prompt, request.image_digests, request.sample] for request in requests]
+    return int.from_bytes(hashlib.sha256(json.dumps([seed, asked]).encode()).digest()[:8])
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +256,8 @@ class Loaded:
     processor: Any
     chat: _Chat
     max_new_tokens: int
+    seed: int | None
+    """For sampling; ``None``: greedy."""
 
     def answer(self, requests: Sequence[Request]) -> list[str]:
         """All with images, or all without."""
@@ -252,6 +265,8 @@ class Loaded:
             self._check(request)
         with self.torch.inference_mode():
             inputs = self._inputs(requests)
+            if self.seed is not None:
+                self.torch.manual_seed(_seed_of(self.seed, requests))
             try:
                 output = self.model.generate(**inputs)
             except self.torch.OutOfMemoryError as error:

@@ -39,7 +39,10 @@ ATTENTIONS = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_a
 
 
 class TransformersTarget:
-    """Greedy answers of an image-text-to-text checkpoint, through its own chat template and processor."""
+    """Answers of an image-text-to-text checkpoint, through its own chat template and processor.
+
+    Greedy, unless a temperature is given.
+    """
 
     def __init__(self, model: str, **args: str) -> None:
         self._options = Options.parse(args)
@@ -108,6 +111,9 @@ class Options:
     """``--model-args`` of this target, checked."""
 
     max_new_tokens: int = 128
+    temperature: float = 0.0
+    """0: greedy. Above: sampled from the whole distribution."""
+    seed: int = 0
     dtype: str = "auto"
     device: str = "auto"
     system_prompt: str | None = None
@@ -127,6 +133,10 @@ class Options:
         values: dict[str, Any] = dict(args)
         if "max_new_tokens" in args:
             values["max_new_tokens"] = _whole_number("max_new_tokens", args["max_new_tokens"])
+        if "temperature" in args:
+            values["temperature"] = _temperature(args["temperature"])
+        if "seed" in args:
+            values["seed"] = _whole_number("seed", args["seed"], least=0)
         if "trust_remote_code" in args:
             values["trust_remote_code"] = _one_of("trust_remote_code", args, ("true", "false")) == "true"
         if "dtype" in args:
@@ -150,10 +160,16 @@ class Options:
         return [f"{key}={value!r}" for key, value in sorted(facts.items())]
 
 
-def _whole_number(key: str, value: str) -> int:
-    if not re.fullmatch(r"0*[1-9]\d{0,6}", value):
-        raise SetupError(f"--model-args {key}={value}: expected a whole number from 1 on")
+def _whole_number(key: str, value: str, least: int = 1) -> int:
+    if not re.fullmatch(r"\d{1,7}", value) or int(value) < least:
+        raise SetupError(f"--model-args {key}={value}: expected a whole number from {least} on")
     return int(value)
+
+
+def _temperature(value: str) -> float:
+    if not re.fullmatch(r"\d{1,3}(\.\d{1,6})?", value):
+        raise SetupError(f"--model-args temperature={value}: expected 0 (greedy) or a number above, such as 0.7")
+    return float(value)
 
 
 def _one_of(key: str, args: Mapping[str, str], allowed: Sequence[str]) -> str:

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import weakref
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -130,6 +131,20 @@ def test_a_batch_answers_like_its_members(kind: str, checkpoint: Callable[[str],
     assert target.generate(requests[2:5]) == alone[2:5]
     assert all(alone)
     assert len(set(alone)) == len(requests)
+
+
+def test_sampled_answers_differ_by_sample_and_seed_and_come_again(checkpoint: Callable[[str], Path]) -> None:
+    folder = checkpoint("llava")
+    requests = eight_requests("llava")
+    second = [replace(request, sample=2) for request in requests]
+    target = target_of(folder, temperature="0.9")
+    answers = target.generate(requests)
+    assert target.generate(requests) == answers
+    assert target_of(folder, temperature="0.9").generate(requests) == answers
+    assert target.generate(second) != answers
+    assert target_of(folder, temperature="0.9", seed="1").generate(requests) != answers
+    fingerprints = {target_of(folder, **more).fingerprint for more in ({}, {"temperature": "0.9"}, {"seed": "1"})}
+    assert len(fingerprints) == 3
 
 
 @pytest.mark.parametrize("kind", tiny.KINDS)
@@ -533,6 +548,8 @@ def test_a_cache_that_cannot_be_written_costs_time_only(remembered: tuple[Path, 
     ("args", "reason"),
     [
         ({"max_new_token": "5"}, r"max_new_token=5: .* expected one of .*; did you mean 'max_new_tokens'\?"),
+        ({"temperature": "-1"}, "temperature=-1: expected 0 (greedy) or a number above, such as 0.7"),
+        ({"seed": "x"}, "seed=x: expected a whole number from 0 on"),
         ({"max_new_tokens": "many"}, "max_new_tokens=many: expected a whole number from 1 on"),
         ({"max_new_tokens": "0"}, "max_new_tokens=0"),
         ({"max_new_tokens": "-1"}, "max_new_tokens=-1"),
