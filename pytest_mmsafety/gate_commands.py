@@ -68,19 +68,17 @@ def policy_named(spec: str) -> Policy:
 
 
 def _gate(arguments: argparse.Namespace) -> int:
+    from pytest_mmsafety.baselines import parse_allowed
     from pytest_mmsafety.run import load_run
     from pytest_mmsafety.settings import parse_calibrations
     from pytest_mmsafety.summary import gate_lines
 
     run = load_run(arguments.run_file)
     policy = policy_named(arguments.thresholds)
-    results = judge_saved_run(
-        run,
-        policy.gates,
-        _comparable(run, policy.gates, arguments.baseline, arguments.baseline_allow),
-        parse_calibrations(arguments.calibration, Path.cwd()),
-        require=arguments.require_gates,
-    )
+    baseline = _earlier(arguments.baseline)
+    calibrations = parse_calibrations(arguments.calibration, Path.cwd())
+    check_comparable(run, policy.gates, baseline, parse_allowed(arguments.baseline_allow))
+    results = judge_saved_run(run, policy.gates, baseline, calibrations, require=arguments.require_gates)
     if arguments.json:
         document = {"target": run.target, "policy": policy.name, "blocks": any(result.blocks for result in results)}
         json.dump({**document, "gates": [asdict(result) for result in results]}, sys.stdout, indent=1)
@@ -95,7 +93,7 @@ def judge_saved_run(
     run: Run,
     gates: Sequence[Gate],
     baseline: Run | None,
-    calibrations: Mapping[str, Calibration],
+    calibrations: Mapping[str, Calibration] = {},
     *,
     require: bool = False,
 ) -> list[GateResult]:
@@ -110,20 +108,18 @@ def judge_saved_run(
     return evaluate_gates(run.records, gates, require=require, baseline=before, calibrations=calibrations)
 
 
-def _comparable(run: Run, gates: Sequence[Gate], baseline: str, allow: str) -> Run | None:
-    """The baseline, if one is named. Raises :class:`SetupError` if it is missing, needed, or not comparable."""
+def check_comparable(
+    run: Run, gates: Sequence[Gate], baseline: Run | None, allowed: frozenset[str] = frozenset()
+) -> None:
+    """Raises :class:`SetupError` if a baseline is needed and missing, or there and not comparable."""
     from pytest_mmsafety import baselines
     from pytest_mmsafety.gates import missing_baseline
 
-    allowed = baselines.parse_allowed(allow)
-    if not baseline:
+    if baseline is None:
         if reason := missing_baseline(gates):
             raise SetupError(f"--baseline: {reason}")
-        return None
-    before = baselines.load_baseline(baseline, Path.cwd(), Path.cwd())
-    if reason := baselines.refusal(baselines.run_differences(run, before), allowed):
+    elif reason := baselines.refusal(baselines.run_differences(run, baseline), allowed):
         raise SetupError(f"--baseline: {reason}")
-    return before
 
 
 # --- plan
