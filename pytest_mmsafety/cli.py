@@ -73,9 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument(
         "--leaked", type=Path, metavar="FILE", help="keys of cases in training data (doctor --write-leaked), one a line"
     )
-    report.add_argument(
-        "--calibration", type=Path, action="append", default=[], metavar="FILE", help="a judge's measured errors"
-    )
+    report.add_argument("--calibration", default="", metavar="FILE,...", help="measured errors of judges")
     report.add_argument("--markdown", action="store_true", help="print a short summary as Markdown, for a CI job")
     report.set_defaults(run=_report)
 
@@ -203,9 +201,9 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
 def _report(arguments: argparse.Namespace) -> None:
     from pytest_mmsafety.baselines import load_baseline
-    from pytest_mmsafety.judges.calibration import load_calibration
     from pytest_mmsafety.report import write_report
     from pytest_mmsafety.run import load_run
+    from pytest_mmsafety.settings import parse_calibrations
 
     run = load_run(arguments.run_file)
     baseline = load_baseline(arguments.baseline, Path.cwd(), Path.cwd()) if arguments.baseline else None
@@ -216,7 +214,7 @@ def _report(arguments: argparse.Namespace) -> None:
     records = [*run.records, *(baseline.records if baseline else ())]
     images = {image.sha256: str(folder / image.name) for record in records for image in record.images if image.sha256}
     leaked = _leaked_keys(arguments.leaked) if arguments.leaked else None
-    calibrations = [load_calibration(path) for path in arguments.calibration]
+    calibrations = parse_calibrations(arguments.calibration, Path.cwd())
     output = arguments.output or arguments.run_file.with_suffix(".html")
     try:
         write_report(run, output, image_paths=images, baseline=baseline, leaked=leaked, calibrations=calibrations)

@@ -17,7 +17,7 @@ from pytest_mmsafety.gates import FAILED, NOT_EVALUATED, GateResult, evaluate_ga
 from pytest_mmsafety.items import SuiteFile
 from pytest_mmsafety.outcomes import Outcome
 from pytest_mmsafety.provenance import environment, model_name, public_arguments
-from pytest_mmsafety.run import Record, Run, SuiteInfo, make_record, save_run
+from pytest_mmsafety.run import Record, Run, SuiteInfo, make_record, save_run, write_atomically
 from pytest_mmsafety.samples import flicker_note
 from pytest_mmsafety.suites import SUITE_SUFFIXES
 
@@ -198,13 +198,15 @@ class Controller:
         if session.config.option.collectonly or not (self._started and any(self._library.cases)):
             return
         settings = self._settings
-        if not (settings.save_run or settings.safety_report):
+        if not (settings.save_run or settings.safety_report or settings.safety_summary):
             return
         run = self._run()
         if settings.save_run:
             self._write("--save-run", settings.save_run, lambda path: save_run(run, path))
         if settings.safety_report:
             self._write("--safety-report", settings.safety_report, lambda path: self._report(run, path))
+        if settings.safety_summary:
+            self._write("--safety-summary", settings.safety_summary, lambda path: self._summary(run, path))
         if self._write_errors and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -216,6 +218,11 @@ class Controller:
             reason = getattr(error, "strerror", None) or error
             self._write_errors.append(f"{option}: {path} cannot be written: {reason}")
 
+    def _summary(self, run: Run, path: Path) -> None:
+        from pytest_mmsafety.report.markdown import markdown_summary
+
+        write_atomically(path, [markdown_summary(run, self._baseline)])
+
     def _report(self, run: Run, path: Path) -> None:
         from pytest_mmsafety.report import write_report
 
@@ -225,7 +232,7 @@ class Controller:
             if (outcome := self._outcomes.get(case.key))
             for file, digest in zip(case.images, outcome.image_digests, strict=False)
         }
-        write_report(run, path, image_paths=paths, baseline=self._baseline)
+        write_report(run, path, image_paths=paths, baseline=self._baseline, calibrations=self._settings.calibrations)
 
     def _run(self) -> Run:
         notes = list(self._notes)

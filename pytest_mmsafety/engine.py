@@ -27,6 +27,9 @@ from pytest_mmsafety.targets import Releasable, Request, Target
 HOPELESS = 24
 """Cases in a row that end in an error of the target before it is given up."""
 
+JUDGED_AT_ONCE = 512
+"""Answers that the judges get at once when all are there: enough for even batches, few enough to show progress."""
+
 GRACE = 10.0
 """Seconds that the end of a session waits for a batch in hand that nobody waits for any more."""
 
@@ -55,15 +58,23 @@ class Engine:
     """Answers and verdicts for cases, in the background.
 
     *target* makes the target; it is called once, in the engine's thread, at the first window of cases.
+    *judge_after*: the judges wait until every case that was submitted is asked and the target is released, so that
+    the two never share a device.
     """
 
-    def __init__(self, target: Callable[[], Target], panel: Panel, store: Store, batch_size: int) -> None:
+    def __init__(
+        self, target: Callable[[], Target], panel: Panel, store: Store, batch_size: int, *, judge_after: bool = False
+    ) -> None:
         self._make_target = target
         self._target: Target | None = None
         self._fingerprint = ""
         self._panel = panel
         self._store = store
         self._batch_size = batch_size
+        self._judge_after = judge_after
+        self._held: list[_Answered] = []
+        """Answers that the judges wait to see."""
+        self._released = False
         self._work: SimpleQueue[Sequence[Case] | None] = SimpleQueue()
         self._to_judge: SimpleQueue[list[_Answered] | None] = SimpleQueue()
         self._outcomes: dict[str, Outcome] = {}
@@ -98,6 +109,11 @@ class Engine:
     @property
     def fingerprint(self) -> str:
         return self._fingerprint
+
+    @property
+    def judges(self) -> dict[str, str]:
+        """Fingerprints of the judges with weights that have spoken, by name."""
+        return dict(self._panel.fingerprints)
 
     @property
     def busy(self) -> bool:
@@ -136,17 +152,16 @@ class Engine:
 
         One that takes longer than ``GRACE`` is dropped, unless *patient*: then a second Ctrl-C drops it.
         """
-        self._stopping = True
+        with self._arrived:
+            self._stopping = True
+            self._arrived.notify_all()
         self._work.put(None)
         for thread in self._threads:
             thread.join(None if patient else GRACE)
         if any(thread.is_alive() for thread in self._threads):
             return  # the target hangs, and still owns the store; the threads end with the process
-        if isinstance(self._target, Releasable):
-            try:
-                self._target.release()
-            except Exception as error:  # noqa: BLE001 - every answer is already here
-                self._note(f"the target could not be released: {_one_line(error)}")
+        self._release()
+        self._panel.release()
         self._store.close()
 
     # --- the thread that owns the target
@@ -158,10 +173,35 @@ class Engine:
                     if self._stopping:
                         break
                     self._ask_window(window)
+                if self._held and self._work.empty():
+                    self._change_over()
         except BaseException as error:  # noqa: BLE001 - a thread must not die while items wait for it
             self._break_down(error)
         finally:
             self._to_judge.put(None)
+
+    def _change_over(self) -> None:
+        """Give the device to the judges, and take it back when they are done: items may be run again."""
+        if self._stopping:
+            return  # nobody waits for verdicts; the answers are in the store
+        self._release()
+        held, self._held = self._held, []
+        for start in range(0, len(held), JUDGED_AT_ONCE):
+            self._to_judge.put(held[start : start + JUDGED_AT_ONCE])
+        keys = {answer.asked.case.key for answer in held}
+        with self._arrived:
+            self._arrived.wait_for(lambda: self._stopping or not keys & self._pending)
+        if not self._stopping:
+            self._panel.release()
+
+    def _release(self) -> None:
+        if self._released or not isinstance(self._target, Releasable):
+            return
+        self._released = True
+        try:
+            self._target.release()
+        except Exception as error:  # noqa: BLE001 - every answer is already here
+            self._note(f"the target could not be released: {_one_line(error)}")
 
     def _break_down(self, error: BaseException) -> None:
         self._broken = f"internal error: {_one_line(error)}"
@@ -204,7 +244,7 @@ class Engine:
             return None
         if not self.given_up and self._target is None:
             self._start_target()
-        return _Asked(case, digests, response_key(self._fingerprint, case.prompt, digests))
+        return _Asked(case, digests, response_key(self._fingerprint, case.prompt, digests, case.sample))
 
     def _digest(self, path: str) -> str:
         if path not in self._digests:
@@ -227,7 +267,7 @@ class Engine:
             except ImageError as error:
                 self._publish([Outcome(ask.case.key, error=str(error), image_digests=ask.image_digests)])
                 continue
-            ready.append(_Ready(ask, Request(ask.case.prompt, images, ask.image_digests)))
+            ready.append(_Ready(ask, Request(ask.case.prompt, images, ask.image_digests, ask.case.sample)))
         return ready
 
     def _ask(self, batch: Sequence[_Ready]) -> None:
@@ -281,6 +321,7 @@ class Engine:
         assert self._target is not None
         started = time.perf_counter()
         self.calls += 1
+        self._released = False
         answers = self._target.generate(requests)
         if isinstance(answers, str):
             raise TypeError(f"the target answered {answers!r:.60}, one string; expected a list with one a request")
@@ -305,6 +346,8 @@ class Engine:
         self.answered += len(answers)
         if self._broken:
             self._fail([answer.asked for answer in answers], self._broken)
+        elif self._judge_after:
+            self._held += answers
         elif answers:
             self._to_judge.put(answers)
 
@@ -323,13 +366,22 @@ class Engine:
 
     def _judge_all(self) -> None:
         try:
+            if self._store.path and self._panel.has_weights:
+                self._panel.memory = Store(self._store.path)
             while (answers := self._to_judge.get()) is not None:
-                self._publish(self._judged(answers))
+                if not (self._judge_after and self._stopping):
+                    self._publish(self._judged(answers))
         except BaseException as error:  # noqa: BLE001 - a thread must not die while items wait for it
             self._break_down(error)
+        finally:
+            if self._panel.memory:
+                self._panel.memory.close()
+                self._panel.memory = None
 
     def _judged(self, answers: Sequence[_Answered]) -> list[Outcome]:
-        verdicts = self._panel.judge([a.asked.case for a in answers], [a.response for a in answers])
+        verdicts = self._panel.judge(
+            [a.asked.case for a in answers], [a.response for a in answers], [a.asked.image_digests for a in answers]
+        )
         return [
             Outcome(
                 case=answer.asked.case.key,

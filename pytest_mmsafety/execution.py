@@ -50,8 +50,10 @@ class Execution:
         items = [item for item in session.items if isinstance(item, GroupItem) and item.cases]
         if not items or session.config.option.collectonly:
             return (yield)
-        self._engine = Engine(self._make_target, self._panel, Store(self._settings.store), self._settings.batch_size)
-        numbers = units([len(item.cases) for item in items], self._settings.batch_size, self._workers)
+        after = self._settings.judge_phase == "after"
+        store, batch_size = Store(self._settings.store), self._settings.batch_size
+        self._engine = Engine(self._make_target, self._panel, store, batch_size, judge_after=after)
+        numbers = units([len(item.cases) for item in items], batch_size, self._workers, whole=after)
         for item, number in zip(items, numbers, strict=True):
             self._unit_of[item.nodeid] = number
             self._waiting.setdefault(number, []).append(item)
@@ -94,7 +96,8 @@ class Execution:
 
     def _tick(self) -> None:
         if self._progress and self._engine:
-            self._progress.show(self._engine.settled)
+            after = self._settings.judge_phase == "after"
+            self._progress.show(max(self._engine.settled, self._engine.answered if after else 0))
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -111,6 +114,7 @@ class Execution:
                 "calls": self._engine.calls,
                 "target": self._engine.target_name,
                 "fingerprint": self._engine.fingerprint,
+                "judges": self._engine.judges,
                 "worker": getattr(item.config, "workerinput", {}).get("workerid", ""),
             }
             report.mmsafety = payload  # type: ignore[attr-defined]

@@ -34,15 +34,17 @@ def batches(window: Sequence[Case], batch_size: int, answered: Collection[str] =
     return joined
 
 
-def units(sizes: Sequence[int], batch_size: int, workers: int) -> list[int]:
+def units(sizes: Sequence[int], batch_size: int, workers: int, *, whole: bool = False) -> list[int]:
     """Number of the unit that each item belongs to; *sizes* are the items' numbers of cases, in order.
 
     A unit is what one xdist worker takes at a time: neighbours, at least one batch, small enough that
-    every worker gets about four. Without workers everything is one unit.
+    every worker gets about four; if *whole*, no worker gets more than one. Without workers everything is one unit.
     """
     if not workers:
         return [0] * len(sizes)
     enough = min(max(batch_size, sum(sizes) // (4 * workers)), batch_size * WINDOW)
+    if whole:
+        enough = -(-sum(sizes) // workers)
     numbers, unit, filled = [], 0, 0
     for size in sizes:
         if filled >= enough:

@@ -25,16 +25,17 @@ _OPTIONS: tuple[tuple[str, str, str], ...] = (
     ("judge", "JUDGE", "a judge asked before the built-in ones: its name, or package.module:attribute of your own"),
     ("judge-args", "K=V,...", "arguments of that judge, for example llm=BASE,adapter=FOLDER,hallucination=FILE"),
     ("judge-phase", "WHEN", "with: judge while the target works (default); after: when it is done and released"),
-    ("thresholds", "FILE", "thresholds file, or the name of a shipped policy (release, mmsafeaware, embedded)"),
+    ("thresholds", "FILE", "thresholds file, or the name of a shipped policy (release, nightly, report-only, ...)"),
     ("batch-size", "N", "cases the target is asked at once (default 8)"),
     ("baseline", "RUN", "saved run that gates with max_regression compare with, or the name of a promoted one"),
     ("baseline-allow", "KIND,...", "compare with it although these differ: decoding,judge,cases"),
     ("calibration", "FILE,...", "how often judges err (mmsafety judge evaluate): gated rates are corrected for it"),
     ("samples", "K", "ask every case K times, of a target that samples (default 1)"),
-    ("subset", "SHARE", "a fixed part of every suite, for example 10%; gates speak of that part"),
+    ("subset", "SHARE", "a fixed part of every suite, for example 10%%; gates speak of that part"),
     ("store", "FILE", "SQLite file that keeps every answer (default .mmsafety/store.sqlite3; 'off': none)"),
     ("save-run", "FILE", "write the run as JSON"),
     ("safety-report", "FILE", "write the HTML report"),
+    ("safety-summary", "FILE", "write a Markdown summary, for the page of a CI job"),
 )
 _DEFAULT_STORE = Path(".mmsafety", "store.sqlite3")
 _SETTINGS = pytest.StashKey["Settings"]()
@@ -146,7 +147,12 @@ def _register_controller(config: pytest.Config, settings: Settings, *, distribut
 
     policy = _policy(config, settings)
     baseline = _baseline(config, settings, policy)
-    for option, path in (("--save-run", settings.save_run), ("--safety-report", settings.safety_report)):
+    written = {
+        "--save-run": settings.save_run,
+        "--safety-report": settings.safety_report,
+        "--safety-summary": settings.safety_summary,
+    }
+    for option, path in written.items():
         if path:
             check_writable(option, path)
     _check_store(settings)
@@ -206,7 +212,9 @@ def _settings(config: pytest.Config) -> Settings:
     root = config.rootpath
     base = config.invocation_params.dir
     store = _option(config, "store")
-    save_run, safety_report = _option(config, "save-run"), _option(config, "safety-report")
+    save_run, safety_report, safety_summary = (
+        _option(config, name) for name in ("save-run", "safety-report", "safety-summary")
+    )
     return Settings(
         model=_option(config, "model"),
         model_args=parse_pairs("--model-args", _option(config, "model-args") or ""),
@@ -219,6 +227,7 @@ def _settings(config: pytest.Config) -> Settings:
         store=None if store == "off" else base / store if store else root / _DEFAULT_STORE,
         save_run=base / save_run if save_run else None,
         safety_report=base / safety_report if safety_report else None,
+        safety_summary=base / safety_summary if safety_summary else None,
         require_gates=bool(_option(config, "require-gates")),
         baseline=_option(config, "baseline") or "",
         baseline_allow=parse_allowed(_option(config, "baseline-allow") or ""),

@@ -38,6 +38,7 @@ class Settings:
     store: Path | None
     save_run: Path | None
     safety_report: Path | None
+    safety_summary: Path | None
     require_gates: bool
     baseline: str
     """Path of a saved run, or name of a promoted one; empty: none."""

@@ -1,4 +1,4 @@
-"""The store: every answer of every target, kept from the moment it exists.
+"""The store: every answer of every target, and every verdict that cost something, from the moment it exists.
 
 A key is made of all that produced an answer (the target's fingerprint, the prompt, the content of the
 images), so a killed run resumes, a second run asks nothing, and a changed checkpoint is asked anew.
@@ -10,12 +10,15 @@ import hashlib
 import json
 import sqlite3
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+from pytest_mmsafety.cases import Case
 from pytest_mmsafety.errors import SetupError
+from pytest_mmsafety.judges import Verdict
 
 VERSION = 1
 APPLICATION = 0x6D6D7361
@@ -24,7 +27,7 @@ PATIENCE = 60.0
 """Seconds to wait for another process that writes."""
 _LOOKUP = 500  # SQLite takes at least 999 variables in a statement
 
-_SCHEMA = """
+_RESPONSES = """
 CREATE TABLE IF NOT EXISTS responses (
     key TEXT PRIMARY KEY,
     target TEXT NOT NULL,
@@ -32,6 +35,16 @@ CREATE TABLE IF NOT EXISTS responses (
     case_key TEXT NOT NULL,
     prompt TEXT NOT NULL,
     response TEXT NOT NULL,
+    created TEXT NOT NULL
+) WITHOUT ROWID
+"""
+_VERDICTS = """
+CREATE TABLE IF NOT EXISTS verdicts (
+    key TEXT PRIMARY KEY,
+    judge TEXT NOT NULL,
+    label TEXT NOT NULL,
+    score REAL,
+    reason TEXT NOT NULL,
     created TEXT NOT NULL
 ) WITHOUT ROWID
 """
@@ -47,13 +60,23 @@ class Answer:
     response: str
 
 
-def response_key(fingerprint: str, prompt: str, image_digests: Sequence[str]) -> str:
+def response_key(fingerprint: str, prompt: str, image_digests: Sequence[str], sample: int = 1) -> str:
     """SHA-256 over everything that decides an answer."""
-    return hashlib.sha256(json.dumps([fingerprint, prompt, list(image_digests)]).encode()).hexdigest()
+    asked = [fingerprint, prompt, list(image_digests), *([sample] if sample > 1 else [])]
+    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+
+
+def verdict_key(fingerprint: str, case: Case, image_digests: Sequence[str], response: str) -> str:
+    """SHA-256 over everything that a judge sees: itself, the case by content and not by name, and the answer."""
+    seen = [fingerprint, case.prompt, case.expected, sorted(case.tags.items()), list(image_digests), response]
+    return hashlib.sha256(json.dumps(seen).encode()).hexdigest()
 
 
 class Store:
-    """Answers in one SQLite file; several processes may share it. ``None`` keeps them in memory only."""
+    """Answers, and verdicts of judges with weights, in one SQLite file; several processes may share it.
+
+    ``None`` keeps them in memory only.
+    """
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
@@ -79,7 +102,8 @@ class Store:
             raise sqlite3.DatabaseError("it is a database of another program")
         if tables and version != VERSION:
             raise sqlite3.DatabaseError(f"it has version {version}, this program writes version {VERSION}")
-        connection.execute(_SCHEMA)
+        connection.execute(_RESPONSES)
+        connection.execute(_VERDICTS)
         connection.execute(f"PRAGMA application_id = {APPLICATION}")
         connection.execute(f"PRAGMA user_version = {VERSION}")
         connection.execute("COMMIT")
@@ -101,21 +125,34 @@ class Store:
 
     def get(self, keys: Sequence[str]) -> dict[str, str]:
         """Key -> answer, for those that are known."""
-        known: dict[str, str] = {}
+        return dict(self._rows("SELECT key, response FROM responses", keys))
+
+    def get_verdicts(self, keys: Sequence[str]) -> dict[str, Verdict]:
+        """Key -> verdict, for those that are known."""
+        rows = self._rows("SELECT key, judge, label, score, reason FROM verdicts", keys)
+        return {key: Verdict(*verdict) for key, *verdict in rows}
+
+    def _rows(self, select: str, keys: Sequence[str]) -> Iterator[tuple[Any, ...]]:
         for start in range(0, len(keys), _LOOKUP):
             some = keys[start : start + _LOOKUP]
-            marks = ",".join("?" * len(some))
-            query = f"SELECT key, response FROM responses WHERE key IN ({marks})"  # noqa: S608 - only marks
-            known.update(self._connection.execute(query, some))
-        return known
+            yield from self._connection.execute(f"{select} WHERE key IN ({','.join('?' * len(some))})", some)
 
     def put(self, target: str, fingerprint: str, answers: Iterable[Answer]) -> None:
         """Keep *answers*, all or none. Raises ``sqlite3.Error`` when the disk does not take them."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
         rows = [(a.key, target, fingerprint, a.case, a.prompt, a.response, now) for a in answers]
+        self._write("INSERT OR REPLACE INTO responses VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+
+    def put_verdicts(self, verdicts: Mapping[str, Verdict]) -> None:
+        """Keep *verdicts* by key, all or none. Raises ``sqlite3.Error`` when the disk does not take them."""
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        rows = [(key, v.judge, v.label, v.score, v.reason, now) for key, v in verdicts.items()]
+        self._write("INSERT OR REPLACE INTO verdicts VALUES (?, ?, ?, ?, ?, ?)", rows)
+
+    def _write(self, insert: str, rows: Sequence[tuple[Any, ...]]) -> None:
         self._connection.execute("BEGIN IMMEDIATE")
         try:
-            self._connection.executemany("INSERT OR REPLACE INTO responses VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+            self._connection.executemany(insert, rows)
             self._connection.execute("COMMIT")
         except sqlite3.Error:
             if self._connection.in_transaction:

@@ -18,10 +18,14 @@ def summary_lines(
     yield f"cases:  {_counts(outcomes, calls)}", ""
     for note in notes:
         yield f"note:   {note}", "yellow"
-    if not gates:
-        return
+    if gates:
+        yield from gate_lines(gates)
+
+
+def gate_lines(gates: Sequence[GateResult]) -> Iterator[tuple[str, str]]:
+    """A line a gate, and the verdict; not of nothing. What blocks comes last, where a terminal is read first."""
     width = max(len(result.gate.name) for result in gates)
-    for result in gates:
+    for result in sorted(gates, key=lambda result: result.blocks):
         colour = "red" if result.blocks else _COLOURS[result.status]
         yield f"{_mark(result):<14} {result.gate.name:<{width}}  {result.reason}", colour
     blocking = sum(result.blocks for result in gates)

@@ -39,7 +39,8 @@ class UnitScheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist is unt
 
     def _unit_names(self, ids: Sequence[str]) -> dict[str, str]:
         sizes = {nodeid: size for nodeid in ids if (size := len(self._library.group(nodeid, self._settings.root)))}
-        numbers = units(list(sizes.values()), self._settings.batch_size, self.numnodes)
+        whole = self._settings.judge_phase == "after"
+        numbers = units(list(sizes.values()), self._settings.batch_size, self.numnodes, whole=whole)
         return {nodeid: f"unit-{number}" for nodeid, number in zip(sizes, numbers, strict=True)}
 
     def mark_test_complete(self, node: WorkerController, item_index: int, duration: float = 0) -> None:

@@ -15,7 +15,7 @@ from conftest import Project, row
 from PIL import Image
 
 from pytest_mmsafety.errors import SetupError
-from pytest_mmsafety.settings import parse_batch_size, parse_data, parse_pairs
+from pytest_mmsafety.settings import parse_count, parse_data, parse_pairs
 
 ACCURACY = {"name": "accuracy", "metric": "accuracy", "min": 0.5}
 BOTH_WAYS = pytest.mark.parametrize("workers", [(), ("-n2",)], ids=["one-process", "n2"])
@@ -72,12 +72,12 @@ def test_model_args_keep_what_stands_behind_the_first_equals_sign() -> None:
 @pytest.mark.parametrize("text", ["0", "-1", "abc", "", "1.5", "1e3", " 8", "100001", "9" * 5000, "²", "8\n", "None"])
 def test_a_batch_size_is_a_whole_number(text: str) -> None:
     with pytest.raises(SetupError, match=r"--batch-size: .* is not a whole number from 1 to 100000"):
-        parse_batch_size(text)
+        parse_count("--batch-size", text, 100_000)
 
 
 @pytest.mark.parametrize(("text", "size"), [("1", 1), ("100000", 100_000), ("008", 8), ("８", 8)])
 def test_a_batch_size_of_any_script(text: str, size: int) -> None:
-    assert parse_batch_size(text) == size
+    assert parse_count("--batch-size", text, 100_000) == size
 
 
 @pytest.mark.parametrize(

@@ -39,3 +39,17 @@ class Judge(Protocol):
 
     def judge(self, cases: Sequence[Case], responses: Sequence[str]) -> Sequence[Verdict]:
         """One verdict a response, in order; the same verdict in any batch."""
+
+
+class ModelJudge(Judge, Protocol):
+    """A judge with weights. Its verdicts are kept in the store, as they cost more than a look-up."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes whenever the same answer could get another verdict: weights, number format, versions."""
+
+    def fetch(self) -> None:
+        """Find all files, after a download if need be, and load none. Raises ``SetupError``."""
+
+    def release(self) -> None:
+        """Give the device back; the next answer loads the weights again."""

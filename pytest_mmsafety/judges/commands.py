@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_mmsafety.errors import MmsafetyError, SetupError
+from pytest_mmsafety.judges.finetune import add_finetune
 from pytest_mmsafety.progress import Progress
 
 if TYPE_CHECKING:
@@ -23,11 +24,12 @@ Commands = Any  # argparse._SubParsersAction, which has no public name
 
 
 def add_commands(commands: Commands) -> None:
-    """Add the four commands to the sub-parsers of ``mmsafety judge``."""
+    """Add all commands to the sub-parsers of ``mmsafety judge``."""
     _add_score(commands)
     _add_evaluate(commands)
     _add_label(commands)
     _add_import(commands)
+    add_finetune(commands)
 
 
 def _add_score(commands: Commands) -> None:

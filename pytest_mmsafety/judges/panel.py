@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Sequence
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import entry_points
 from numbers import Real
 from pathlib import Path
+from typing import Any
 
 from pytest_mmsafety.cases import Case
-from pytest_mmsafety.errors import SetupError
+from pytest_mmsafety.errors import MmsafetyError, SetupError, nearest
 from pytest_mmsafety.judges import Judge, Verdict
+from pytest_mmsafety.store import Store, verdict_key
 from pytest_mmsafety.targets import import_attribute
 
 GROUP = "mmsafety.judges"
+JUDGE_ERROR = "judge-error"
 DEFAULTS = ("yes-no", "choice", "refusal")
 """Asked in this order; open-ended harm (``expected: safe``) is beyond all of them."""
 
@@ -23,20 +28,68 @@ class Panel:
     """Judges by name. A case's own judges speak; else the first one that knows what the case expects."""
 
     def __init__(self, extra: Sequence[Judge] = ()) -> None:
-        self._by_name: dict[str, Judge] = {}
+        self.memory: Store | None = None
+        """Where verdicts of judges with weights are kept; none by default."""
+        self.fingerprints: dict[str, str] = {}
+        """Name -> fingerprint of the judges with weights that have spoken."""
+        self._by_name = {str(judge.name).partition("/")[0]: judge for judge in extra}
         self._by_expectation = [*extra, *(self._named(name) for name in DEFAULTS)]
 
-    def judge(self, cases: Sequence[Case], responses: Sequence[str]) -> list[tuple[Verdict, ...]]:
-        """All verdicts of each response; the first one is gated."""
+    @property
+    def has_weights(self) -> bool:
+        """Whether a judge has weights, which take a device and time."""
+        return any("fingerprint" in dir(judge) for judge in (*self._by_name.values(), *self._by_expectation))
+
+    def release(self) -> None:
+        """Have judges give their devices back."""
+        for judge in {id(judge): judge for judge in (*self._by_name.values(), *self._by_expectation)}.values():
+            if callable(release := getattr(judge, "release", None)):
+                with suppress(Exception):  # every verdict is already here
+                    release()
+
+    def judge(
+        self, cases: Sequence[Case], responses: Sequence[str], digests: Sequence[tuple[str, ...]] | None = None
+    ) -> list[tuple[Verdict, ...]]:
+        """All verdicts of each response; the first one is gated. *digests* are those of the cases' images."""
+        images = digests if digests is not None else [()] * len(cases)
         verdicts: list[list[Verdict]] = [[] for _ in cases]
         turn = 0
         while waiting := self._of_turn(cases, turn):
             for judge, indices in waiting:
-                given = _ask(judge, [cases[i] for i in indices], [responses[i] for i in indices])
+                given = self._ask([(cases[i], responses[i], images[i]) for i in indices], judge)
                 for i, verdict in zip(indices, given, strict=True):
                     verdicts[i].append(verdict)
             turn += 1
         return [tuple(said) or (_unjudged(case),) for said, case in zip(verdicts, cases, strict=True)]
+
+    def _ask(self, answers: Sequence[tuple[Case, str, tuple[str, ...]]], judge: Judge) -> Sequence[Verdict]:
+        """Verdicts of *judge*; what it said of the same answer before is not asked again."""
+        fingerprint = self._fingerprint(judge)
+        if not fingerprint or self.memory is None:
+            return _ask(judge, [case for case, _, _ in answers], [response for _, response, _ in answers])
+        keys = [verdict_key(fingerprint, case, images, response) for case, response, images in answers]
+        known: dict[str, Verdict] = {}
+        with suppress(sqlite3.Error):  # costs time, never a verdict
+            known = self.memory.get_verdicts(keys)
+        new = {key: answer for key, answer in zip(keys, answers, strict=True) if key not in known}
+        if new:
+            given = _ask(judge, [case for case, _, _ in new.values()], [response for _, response, _ in new.values()])
+            fresh = dict(zip(new, given, strict=True))
+            with suppress(sqlite3.Error):
+                self.memory.put_verdicts({key: v for key, v in fresh.items() if v.label != JUDGE_ERROR})
+            known.update(fresh)
+        return [known[key] for key in keys]
+
+    def _fingerprint(self, judge: Judge) -> str:
+        """Of a judge with weights; empty if it has none, or cannot tell, which it will say when it is asked."""
+        try:
+            fingerprint = getattr(judge, "fingerprint", "")
+        except Exception:  # noqa: BLE001 - the user's code
+            return ""
+        if not isinstance(fingerprint, str) or not fingerprint:
+            return ""
+        self.fingerprints[judge.name] = fingerprint
+        return fingerprint
 
     def _of_turn(self, cases: Sequence[Case], turn: int) -> list[tuple[Judge, list[int]]]:
         """The judges that come at place *turn* of their cases, each with the cases' indices."""
@@ -61,7 +114,9 @@ class Panel:
                 found = ", ".join(point.value for point in points) or "none"
                 raise SetupError(f"entry point {GROUP}: {name}: expected one, found {found}")
             try:
-                judge = points[0].load()()
+                judge = _made(name, points[0].load(), {}, registered=True)
+            except MmsafetyError:
+                raise
             except Exception as error:
                 raise SetupError(f"entry point {GROUP}: {points[0].value}: {type(error).__name__}: {error}") from error
             self._by_name[name] = check_judge(judge, f"entry point {GROUP}: {points[0].value}")
@@ -73,14 +128,43 @@ class Panel:
             self._named(name)
 
 
-def make_judge(spec: str, root: Path) -> Judge:
-    """The judge that ``--judge`` names: an object, or a class that is made without arguments."""
-    found = import_attribute(spec, root, "--judge")
+def make_judge(spec: str, root: Path, args: Mapping[str, str] | None = None, *, fetch: bool = False) -> Judge:
+    """The judge that ``--judge`` names: one that is registered, or an object or a class of the user's.
+
+    What takes an argument to be made gets *args* as a mapping. *fetch* also has it find its files, and load none.
+    Raises :class:`SetupError`.
+    """
+    points = entry_points(group=GROUP)
+    if spec in points.names:
+        found = points[spec].load()
+    elif ":" in spec:
+        found = import_attribute(spec, root, "--judge")
+    else:
+        known = sorted(points.names)
+        raise SetupError(
+            f"--judge: {spec!r} is not known; expected package.module:attribute or one of {', '.join(known)}"
+            f"{nearest(spec, known)}"
+        )
     try:
-        judge = found() if inspect.isclass(found) else found
+        judge = _made(spec, found, args or {}, registered=spec in points.names)
+        if fetch and callable(getattr(judge, "fetch", None)):
+            judge.fetch()
+    except MmsafetyError:
+        raise
     except (Exception, SystemExit) as error:
         raise SetupError(f"--judge: {spec}: {type(error).__name__}: {' '.join(str(error).split())}") from error
     return check_judge(judge, f"--judge: {spec}")
+
+
+def _made(spec: str, found: Any, args: Mapping[str, str], *, registered: bool) -> Any:
+    made = registered or inspect.isclass(found)
+    parameters = inspect.signature(found).parameters.values() if made else ()
+    wanted = registered and any(parameter.default is parameter.empty for parameter in parameters)
+    if args and not parameters:
+        raise SetupError(f"--judge-args: the judge {spec} takes no arguments; got {', '.join(args)}")
+    if args or wanted:
+        return found(args)
+    return found() if made else found
 
 
 def check_judge(judge: object, where: str) -> Judge:
@@ -102,7 +186,7 @@ def _ask(judge: Judge, cases: Sequence[Case], responses: Sequence[str]) -> Seque
     except BaseException as error:  # noqa: BLE001 - the user's code, in a thread
         problem = f"{type(error).__name__}: {error}"
     if len(cases) == 1:
-        return [Verdict(judge.name, "judge-error", None, " ".join(problem.split()))]
+        return [Verdict(judge.name, JUDGE_ERROR, None, " ".join(problem.split()))]
     middle = len(cases) // 2
     return [*_ask(judge, cases[:middle], responses[:middle]), *_ask(judge, cases[middle:], responses[middle:])]
 
@@ -110,11 +194,11 @@ def _ask(judge: Judge, cases: Sequence[Case], responses: Sequence[str]) -> Seque
 def _checked(judge: Judge, verdict: object) -> Verdict:
     """The verdict with a score that is a plain number from 0 to 1, or none."""
     if not isinstance(verdict, Verdict):
-        return Verdict(judge.name, "judge-error", None, f"it returned {verdict!r:.60}, expected a Verdict")
+        return Verdict(judge.name, JUDGE_ERROR, None, f"it returned {verdict!r:.60}, expected a Verdict")
     if verdict.score is None:
         return verdict
     if not isinstance(verdict.score, Real) or not 0 <= verdict.score <= 1:
-        return Verdict(judge.name, "judge-error", None, f"its score is {verdict.score!r}, expected 0 to 1 or None")
+        return Verdict(judge.name, JUDGE_ERROR, None, f"its score is {verdict.score!r}, expected 0 to 1 or None")
     return replace(verdict, score=float(verdict.score))
 
 

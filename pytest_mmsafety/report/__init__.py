@@ -1,4 +1,4 @@
-"""The report: a run as one HTML file that is safe to open, to mail and to print."""
+"""The report: a run as one HTML file that is safe to open, to mail and to print; and as Markdown, in short."""
 
 from __future__ import annotations
 
@@ -6,22 +6,33 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
+    from pytest_mmsafety.judges.calibration import Calibration
     from pytest_mmsafety.run import Run
 
 __all__ = ["write_report"]
 
 
-def write_report(run: Run, path: Path, *, image_paths: Mapping[str, str] = MappingProxyType({})) -> None:
+def write_report(  # noqa: PLR0913 - what may stand beside a run
+    run: Run,
+    path: Path,
+    *,
+    image_paths: Mapping[str, str] = MappingProxyType({}),
+    baseline: Run | None = None,
+    leaked: Collection[str] | None = None,
+    calibrations: Mapping[str, Calibration] = MappingProxyType({}),
+) -> None:
     """Write *run* to *path*, whole or not at all; the same run gives the same bytes.
 
-    *image_paths* maps the SHA-256 of an image to its file on this machine. Raises :class:`OSError` if the file
-    cannot be written.
+    *image_paths* maps the SHA-256 of an image to its file on this machine. With a *baseline* the page says what
+    changed since; with *leaked*, keys of cases that training data hold, it gives the numbers without them too; with
+    *calibrations* (by judge, with its version) it gives the measured errors of the judges. Raises :class:`OSError`
+    if the file cannot be written.
     """
-    from pytest_mmsafety.report.page import build
+    from pytest_mmsafety.report.page import Beside, build
     from pytest_mmsafety.report.render import render
     from pytest_mmsafety.run import write_atomically
 
-    write_atomically(path, [render(build(run, image_paths))])
+    write_atomically(path, [render(build(run, Beside(image_paths, baseline, leaked, calibrations)))])

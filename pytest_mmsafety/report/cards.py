@@ -81,15 +81,15 @@ def make_card(record: Record, facets: Facets, gallery: Gallery) -> Card:
     trouble = record.error or record.skipped
     return Card(
         record=record,
-        anchor="case-" + hashlib.sha256(record.key.encode("utf-8", "backslashreplace")).hexdigest()[:12],
+        anchor=anchor_of(record, "case"),
         state=state,
         facets=facets.of(record, state),
         tags=ordered(record.tags),
         expected=in_words(record.expected),
-        language=_language(record.tags.get("language", "")),
+        language=language_of(record),
         prompt=clip(record.prompt, MAX_TEXT),
         response=None if record.response is None else clip(record.response, MAX_TEXT),
-        folded=record.expected in ("refuse", "safe") and state in (ERROR, FAILING, UNSCORED),
+        folded=may_harm(record) and state in (ERROR, FAILING, UNSCORED),
         judgements=tuple(_judgements(record)),
         trouble=clip(trouble, MAX_TEXT) if trouble else None,
         images=tuple(gallery.thumbnail(image) for image in record.images[:MAX_IMAGES]),
@@ -104,8 +104,19 @@ def in_words(expected: str) -> str:
     return f"option {expected} is the right one" if re.fullmatch("[A-H]", expected) else expected
 
 
-def _language(tag: str) -> str:
-    """Return *tag* if it is the code of a language, else an empty string."""
+def anchor_of(record: Record, what: str) -> str:
+    """The same in every report; a key may hold anything, an anchor may not."""
+    return f"{what}-{hashlib.sha256(record.key.encode('utf-8', 'backslashreplace')).hexdigest()[:12]}"
+
+
+def may_harm(record: Record) -> bool:
+    """Whether an answer that fails may do harm to a reader."""
+    return record.expected in ("refuse", "safe")
+
+
+def language_of(record: Record) -> str:
+    """The tag if it is the code of a language, else an empty string."""
+    tag = record.tags.get("language", "")
     return tag if re.fullmatch(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*", tag) else ""
 
 

@@ -1,18 +1,20 @@
-"""The verdict, and each gate as a line of a table with its interval drawn to scale."""
+"""The verdict, and each gate as a row of a table with its numbers drawn to scale."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_mmsafety.gates import FAILED, INCONCLUSIVE, NOT_EVALUATED, PASSED, GateResult
+from pytest_mmsafety.gates import FAILED, INCONCLUSIVE, NOT_EVALUATED, PASSED, Gate, GateResult
 from pytest_mmsafety.metrics import METRICS, Metric
-from pytest_mmsafety.report.text import percents, plural
+from pytest_mmsafety.report.pictures import Picture, change_axis, draw, point_interval, points, rate_axis
+from pytest_mmsafety.report.text import count, percent, percents, plural
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-_ICONS = {PASSED: "pass", FAILED: "fail", INCONCLUSIVE: "unsure", NOT_EVALUATED: "none"}
+ICONS = {FAILED: "fail", INCONCLUSIVE: "unsure", NOT_EVALUATED: "none", PASSED: "pass"}
+"""Status -> icon and colour, the most serious first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,40 +28,38 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Bar:
-    """Positions along the axis, 0 to 100."""
+class Measure:
+    """One number of a gate: the metric itself, or how much worse than the baseline it is."""
 
-    low: float
-    width: float
-    estimate: float
-    max: float | None
-    min: float | None
-    zero: float
-    """Where 0 % lies: at the left end, or in the middle when differences are drawn."""
-    label: str
-    """The bar in words."""
+    what: str
+    value: str
+    interval: str
+    """Low and high in words, or empty."""
+    bound: str
+    raw: str
+    """The number before it was corrected for the judge's errors, or empty."""
+    picture: Picture
 
 
 @dataclass(frozen=True, slots=True)
 class GateRow:
-    """One line of the gates table."""
+    """One row of the gates table."""
 
     result: GateResult
     icon: str
-    bound: str
-    estimate: str
-    interval: str
-    """Low and high in words, or empty."""
-    confidence: str
+    metric: str
+    """In words."""
     where: tuple[tuple[str, str], ...]
-    bar: Bar | None
+    measures: tuple[Measure, ...]
+    numbers: tuple[tuple[str, str], ...]
+    """Everything else that the verdict rests on."""
     facet: str
     """Token of the cases it speaks of, see :mod:`pytest_mmsafety.report.cards`."""
 
     @property
     def order(self) -> tuple[bool, int]:
         """What blocks comes first, then what did not pass."""
-        return (not self.result.blocks, list(_ICONS).index(self.result.status) == 0)
+        return (not self.result.blocks, list(ICONS.values()).index(self.icon))
 
 
 def verdict(results: Sequence[GateResult]) -> Verdict:
@@ -81,62 +81,123 @@ def verdict(results: Sequence[GateResult]) -> Verdict:
 
 def _others(results: Sequence[GateResult]) -> str:
     """``3 passed, 1 inconclusive``: every status that occurs."""
-    counts = {status: sum(result.status == status for result in results) for status in _ICONS}
+    counts = {status: sum(result.status == status for result in results) for status in ICONS}
     return ", ".join(f"{number} {status}" for status, number in counts.items() if number)
 
 
-def gate_rows(results: Sequence[GateResult]) -> list[GateRow]:
-    """One row a gate, on a common axis; what blocks first, else in the policy's order."""
-    differences = any(_least(result) < 0 for result in results)
-    rows = [_row(result, index, differences=differences) for index, result in enumerate(results)]
+def gate_rows(results: Sequence[GateResult], judges: Mapping[int, str]) -> list[GateRow]:
+    """One row a gate; what blocks first, then by status, then in the policy's order.
+
+    *judges* says for a gate, by its place, who judged its cases.
+    """
+    rows = [_row(result, index, judges.get(index, "")) for index, result in enumerate(results)]
     return sorted(rows, key=lambda row: row.order)
 
 
-def _row(result: GateResult, index: int, *, differences: bool) -> GateRow:
+def _row(result: GateResult, index: int, judges: str) -> GateRow:
     gate = result.gate
-    numbers = {"estimate": result.estimate, "low": result.low, "high": result.high, "max": gate.max, "min": gate.min}
-    given = {name: number for name, number in numbers.items() if number is not None}
-    texts = dict(zip(given, percents(*given.values()), strict=True))
-    bounds = [f"{words} {texts[name]}" for name, words in (("min", "at least"), ("max", "at most")) if name in texts]
-    interval = f"{texts['low']} to {texts['high']}" if "low" in texts and "high" in texts else ""
     return GateRow(
         result=result,
-        icon=_ICONS.get(result.status, "none"),
-        bound=" and ".join(bounds),
-        estimate=texts.get("estimate", ""),
-        interval=interval,
-        confidence=f"{100 * (1 - gate.alpha):.4g}\N{NO-BREAK SPACE}%",
+        icon=ICONS.get(result.status, "none"),
+        metric=gate.metric.replace("_", " "),
         where=tuple((tag, ", ".join(values)) for tag, values in gate.where.items()),
-        bar=_bar(result, ", ".join([texts.get("estimate", ""), interval, *bounds]), differences=differences),
+        measures=tuple(_measures(result)),
+        numbers=tuple((name, value) for name, value in _numbers(result, judges) if value),
         facet=f"g{index}",
     )
 
 
-def _bar(result: GateResult, label: str, *, differences: bool) -> Bar | None:
-    if result.estimate is None:
-        return None
-    start, span = (-1.0, 2.0) if differences else (0.0, 1.0)
+def _measures(result: GateResult) -> Iterator[Measure]:
+    if result.estimate is not None:
+        yield _rate(result, result.estimate)
+    if result.difference is not None:
+        yield _change(result, result.difference)
 
-    def position(share: float) -> float:
-        return round(100 * min(1.0, max(0.0, (share - start) / span)), 2)
 
-    low = position(result.estimate if result.low is None else result.low)
-    high = position(result.estimate if result.high is None else result.high)
+def _rate(result: GateResult, estimate: float) -> Measure:
     gate = result.gate
-    return Bar(
-        low=low,
-        width=round(high - low, 2),
-        estimate=position(result.estimate),
-        max=None if gate.max is None else position(gate.max),
-        min=None if gate.min is None else position(gate.min),
-        zero=position(0.0),
-        label=label,
+    low = estimate if result.low is None else result.low
+    high = estimate if result.high is None else result.high
+    raw = {"raw": result.raw, "raw low": result.raw_low, "raw high": result.raw_high}
+    numbers = {"estimate": estimate, "low": low, "high": high, **_bounds(gate), **raw}
+    given = {name: number for name, number in numbers.items() if number is not None}
+    texts = dict(zip(given, percents(*given.values()), strict=True))
+    bounds = [f"{words} {texts[name]}" for name, words in (("min", "at least"), ("max", "at most")) if name in texts]
+    interval = f"{texts['low']} to {texts['high']}" if result.low is not None and result.high is not None else ""
+    picture = draw(
+        rate_axis(list(given.values())),
+        estimate,
+        (low, high),
+        ", ".join(text for text in (texts["estimate"], interval, *bounds) if text),
+        at_most=(given["max"], f"at most {texts['max']}") if "max" in given else None,
+        at_least=(given["min"], f"at least {texts['min']}") if "min" in given else None,
+        raw=(given["raw low"], given["raw high"]) if result.raw is not None else None,
     )
+    before = f"{texts['raw']} [{texts['raw low']} to {texts['raw high']}]" if result.raw is not None else ""
+    return Measure(gate.metric.replace("_", " "), texts["estimate"], interval, " and ".join(bounds), before, picture)
 
 
-def _least(result: GateResult) -> float:
-    numbers = (result.estimate, result.low, result.gate.max, result.gate.min)
-    return min((number for number in numbers if number is not None), default=0.0)
+def _bounds(gate: Gate) -> dict[str, float | None]:
+    """Without one that every value keeps."""
+    return {"max": None if gate.max == 1 else gate.max, "min": None if gate.min == 0 else gate.min}
+
+
+def _change(result: GateResult, difference: float) -> Measure:
+    margin = None if result.gate.max_regression == 1 else result.gate.max_regression
+    low = difference if result.difference_low is None else result.difference_low
+    high = difference if result.difference_high is None else result.difference_high
+    value = "no change" if not difference else f"{points(abs(difference))} {'worse' if difference > 0 else 'better'}"
+    interval = point_interval(low, high)
+    bound = "" if margin is None else f"at most {points(margin)} worse"
+    picture = draw(
+        change_axis([low, high, margin or 0.0]),
+        difference,
+        (low, high),
+        f"{value}, {interval}, {bound}",
+        at_most=None if margin is None else (margin, bound),
+    )
+    return Measure("than the baseline" if difference else "since the baseline", value, interval, bound, "", picture)
+
+
+def _numbers(result: GateResult, judges: str) -> Iterator[tuple[str, str]]:
+    """What stands in the folded part, in words; empty values are left out."""
+    gate = result.gate
+    yield "Metric", gate.metric
+    yield "Scored cases", f"{count(result.n)} in {plural(result.clusters, 'cluster')}" if result.n else ""
+    yield "Left out", trouble(result)
+    yield "In the baseline", "" if result.baseline is None else percent(result.baseline)
+    yield "Compared", f"{plural(result.pairs, 'case')} scored in both runs" if result.pairs else ""
+    yield "p-value", _p(result.p_value)
+    yield "p-value among its family", _p(result.adjusted_p)
+    yield "Rule", _rule(gate)
+    yield "Confidence", f"{100 * (1 - gate.alpha):.4g}\N{NO-BREAK SPACE}%"
+    yield "Family", f"{gate.family}, over all gates with the rule {gate.rule}" if result.p_value is not None else ""
+    yield "Judged by", gate.judge or judges
+    yield "Needs", ", ".join(_needs(gate))
+    yield "Zero tolerance", "; ".join(_filter(accepted) for accepted in gate.zero_tolerance)
+
+
+def _rule(gate: Gate) -> str:
+    meaning = {"evidence": "fails only on proof of harm", "assurance": "passes only on proof of safety"}
+    return ": ".join(part for part in (gate.rule, meaning.get(gate.rule, "")) if part)
+
+
+def _needs(gate: Gate) -> Iterator[str]:
+    if gate.min_cases:
+        yield plural(gate.min_cases, "case")
+    if gate.min_clusters:
+        yield plural(gate.min_clusters, "cluster")
+    yield f"at most {percent(gate.max_unscored)} unscored"
+
+
+def _filter(accepted: Mapping[str, tuple[str, ...]]) -> str:
+    return ", ".join(f"{tag} {' or '.join(values)}" for tag, values in accepted.items())
+
+
+def _p(value: float | None) -> str:
+    if value is None:
+        return ""
+    return "under 0.0001" if value < 1e-4 else f"{value:.2g}"
 
 
 def metrics_of(results: Sequence[GateResult]) -> list[Metric]:

@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pytest_mmsafety.report.ablation import Ablation, ablations
+from pytest_mmsafety.report.benchmarks import Benchmark, benchmarks
 from pytest_mmsafety.report.cards import Card, choose, make_card
+from pytest_mmsafety.report.changes import Changes, changes
 from pytest_mmsafety.report.facets import Facet, Facets
 from pytest_mmsafety.report.gates import GateRow, Verdict, gate_rows, metrics_of, verdict
+from pytest_mmsafety.report.grids import Grid, suite_grids
+from pytest_mmsafety.report.judges import JudgeRow, judge_rows, judges_of_gates
+from pytest_mmsafety.report.leaks import Leaks, leaks
 from pytest_mmsafety.report.tables import SuiteTable, Tally, suite_tables, tallies
 from pytest_mmsafety.report.thumbnails import Gallery, Source
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
+    from pytest_mmsafety.judges.calibration import Calibration
     from pytest_mmsafety.metrics import Metric
     from pytest_mmsafety.run import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What a report may be given besides the run."""
+
+    image_paths: Mapping[str, str]
+    """SHA-256 of an image -> its file on this machine."""
+    baseline: Run | None
+    leaked: Collection[str] | None
+    """Keys of cases that training data hold; ``None``: nobody looked."""
+    calibrations: Mapping[str, Calibration]
+    """By judge, with its version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +49,16 @@ class Page:
     tally: Tally
     """Of all records."""
     suite_tallies: Mapping[str, Tally]
+    changes: Changes | None
+    leaks: Leaks | None
+    leaked: Collection[str]
+    judges: list[JudgeRow]
     tables: list[SuiteTable]
+    grids: Mapping[str, list[Grid]]
+    """By suite."""
+    ablations: Mapping[str, Ablation]
+    """By suite."""
+    benchmarks: list[Benchmark]
     cards: list[Card]
     facets: list[Facet]
     thumbnails: list[Source]
@@ -41,20 +69,38 @@ class Page:
         """Filter options that lead to at least one card."""
         return frozenset(option.token for facet in self.facets for option in facet.options)
 
+    @property
+    def corrected(self) -> bool:
+        """Whether a gate's number is corrected for its judge's errors."""
+        return any(measure.raw for row in self.gates for measure in row.measures)
 
-def build(run: Run, image_paths: Mapping[str, str]) -> Page:
+    @property
+    def judge_anchors(self) -> dict[str, str]:
+        """Judge -> where the page says how far it can be trusted."""
+        return {judge.name: f"judge-{place}" for place, judge in enumerate(self.judges)}
+
+
+def build(run: Run, beside: Beside) -> Page:
     """Make the whole page. Reads the images of the shown cases, and nothing else."""
     counted = tallies(run.records)
-    facets, gallery = Facets(run.gates), Gallery(image_paths)
+    facets, gallery = Facets(run.gates), Gallery(beside.image_paths)
+    turned = changes(run, beside.baseline, gallery) if beside.baseline else None
     cards = [make_card(record, facets, gallery) for record in choose(run.records)]
     return Page(
         run=run,
         verdict=verdict(run.gates),
-        gates=gate_rows(run.gates),
+        gates=gate_rows(run.gates, judges_of_gates(run.records, [result.gate for result in run.gates])),
         metrics=metrics_of(run.gates),
         tally=counted.all,
         suite_tallies=counted.suites,
+        changes=turned,
+        leaks=None if beside.leaked is None else leaks(run, beside.leaked, beside.baseline, beside.calibrations),
+        leaked=beside.leaked or frozenset(),
+        judges=judge_rows(run, beside.calibrations),
         tables=suite_tables(run, counted),
+        grids=suite_grids(run),
+        ablations=ablations(run),
+        benchmarks=benchmarks(run),
         cards=cards,
         facets=list(facets.lists()),
         thumbnails=gallery.sources,

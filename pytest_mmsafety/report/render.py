@@ -7,7 +7,7 @@ import hashlib
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from pytest_mmsafety.report import gates, tables, text
+from pytest_mmsafety.report import benchmarks, gates, tables, text
 from pytest_mmsafety.report.states import STATES
 
 if TYPE_CHECKING:
@@ -58,8 +58,21 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(FEW=tables.FEW, MAX_QUIET=tables.MAX_QUIET, STATES=STATES, trouble=gates.trouble)
-    environment.filters.update(count=text.count, plural=text.plural, percent=text.percent)
+    environment.globals.update(
+        FEW=tables.FEW,
+        GATE_ICONS=gates.ICONS,
+        LONG=benchmarks.LONG,
+        MAX_QUIET=tables.MAX_QUIET,
+        STATES=STATES,
+        trouble=gates.trouble,
+    )
+    environment.filters.update(
+        count=text.count,
+        first_upper=text.first_upper,
+        percent=text.percent,
+        plural=text.plural,
+        whole_percent=text.whole_percent,
+    )
     return environment
 
 

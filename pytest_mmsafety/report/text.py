@@ -42,6 +42,11 @@ def count(number: int) -> str:
     return f"{number:,}"
 
 
+def first_upper(text: str) -> str:
+    """``str.capitalize`` would make ASD ``asd``."""
+    return text[:1].upper() + text[1:]
+
+
 def plural(number: int, noun: str, nouns: str = "") -> str:
     """``1 case``, ``1,200 cases``."""
     return f"{number:,} {noun if number == 1 else nouns or noun + 's'}"
@@ -62,6 +67,11 @@ def percents(*shares: float) -> list[str]:
 def percent(share: float) -> str:
     """One share as a percentage; only a true 0 and a true 1 are printed as 0 % and 100 %."""
     return percents(share)[0]
+
+
+def whole_percent(share: float) -> str:
+    """A share without decimals, for narrow cells; only a true 0 and a true 1 are printed as 0 % and 100 %."""
+    return _percent(share, 0)
 
 
 def _percent(share: float, decimals: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from dataclasses import fields
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
 
@@ -47,9 +48,9 @@ def not_run(id_: str = "left-out") -> Record:
 
 
 def gate(name: str = "unsafe", status: str = PASSED, *, blocks: bool = False, **changes: Any) -> GateResult:
-    rule = {name: changes.pop(name) for name in ("metric", "where", "max", "min", "rule", "why") if name in changes}
+    rule = {field.name: changes.pop(field.name) for field in fields(Gate) if field.name in changes}
     values: dict[str, Any] = {"metric": "failure_rate", "where": {}, "max": 0.2, "min": None, "rule": "evidence"}
-    policy = Gate(name=name, alpha=0.05, max_unscored=0.1, **(values | rule))
+    policy = Gate(**({"name": name, "alpha": 0.05, "max_unscored": 0.1, **values, **rule}))
     numbers: dict[str, Any] = {"estimate": 0.1, "low": 0.05, "high": 0.15, "n": 40, "clusters": 10}
     return GateResult(policy, status, blocks, f"reason of {name}", **(numbers | changes))
 
@@ -114,7 +115,7 @@ class Read(HTMLParser):
         ]
 
 
-def page(of: Run, folder: Path, image_paths: dict[str, str] | None = None) -> Read:
+def page(of: Run, folder: Path, image_paths: dict[str, str] | None = None, **beside: Any) -> Read:
     path = folder / "report.html"
-    write_report(of, path, image_paths=image_paths or {})
+    write_report(of, path, image_paths=image_paths or {}, **beside)
     return Read(path.read_text(encoding="utf-8"))

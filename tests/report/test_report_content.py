@@ -5,11 +5,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from report_builders import Read, blocking, error, gate, not_run, page, record, run
 
 from pytest_mmsafety.gates import INCONCLUSIVE, NOT_EVALUATED, GateResult
 from pytest_mmsafety.report import write_report
 from pytest_mmsafety.report.cards import MAX_CARDS, MAX_ERRORS, MAX_TEXT, choose
+from pytest_mmsafety.report.pictures import rate_axis
 from pytest_mmsafety.report.text import percents
 from pytest_mmsafety.run import Record, SuiteInfo
 
@@ -61,17 +64,20 @@ def test_a_gate_shows_number_interval_bound_rule_and_what_it_rests_on(tmp_path: 
     )  # fmt: skip
     shown = page(run(record(), gates=(result,)), tmp_path)
     for text in (
-        "12.3 %", "95 % interval 8.0 % to 20.0 %", "bound: at most 10.0 %", "rule: evidence", "inconclusive",
-        "does not block", "40 scored", "in 10 clusters", "3 unscored, 1 error", "Because of last time.", "en, zh",
+        "12.3 % failure rate 8.0 % to 20.0 %", "at most 10.0 %", "Rule evidence: fails only on proof of harm",
+        "Confidence 95 %", "inconclusive", "does not block", "40 scored", "in 10 clusters", "3 unscored, 1 error", "Because of last time.", "en, zh",
         "mean score of all cases",
     ):  # fmt: skip
         assert text in shown.text
     bar = shown.all("svg", "bar")[0]
     assert (bar["aria-label"] or "").replace("\N{NO-BREAK SPACE}", " ") == ("12.3 %, 8.0 % to 20.0 %, at most 10.0 %")
+    assert "at most 10.0 % 0 % 50 % 12.3 %" in shown.text
     interval = shown.all("rect", "interval")[0]
-    assert (interval["x"], interval["width"]) == ("8.0", "12.0")
+    assert (interval["x"], interval["width"]) == ("16.0", "24.0")
     bound = shown.all("line", "bound")[0]
-    assert bound["x1"] == "10.0"
+    assert bound["x1"] == "20.0"
+    beyond = shown.all("rect", "beyond")[0]
+    assert (beyond["x"], beyond["width"]) == ("20.0", "80.0")
 
 
 def test_a_gate_without_an_estimate_has_no_bar(tmp_path: Path) -> None:
@@ -81,11 +87,38 @@ def test_a_gate_without_an_estimate_has_no_bar(tmp_path: Path) -> None:
     assert not shown.all("svg", "bar")
 
 
-def test_a_difference_is_drawn_around_zero(tmp_path: Path) -> None:
-    shown = page(run(record(), gates=(gate(estimate=-0.1, low=-0.2, high=0.0, max=0.02),)), tmp_path)
-    interval = shown.all("rect", "interval")[0]
-    assert (interval["x"], interval["width"]) == ("40.0", "10.0")
-    assert "-100 %" in shown.text
+def test_a_regression_is_drawn_around_zero_with_its_margin(tmp_path: Path) -> None:
+    result = gate(
+        max=None, max_regression=0.02, baseline=0.08, difference=0.021, difference_low=-0.01, difference_high=0.04,
+        pairs=38, p_value=0.012, adjusted_p=0.00001,
+    )  # fmt: skip
+    shown = page(run(record(), gates=(result,)), tmp_path)
+    _rate, change = shown.all("svg", "bar")
+    assert (change["aria-label"] or "").replace("\N{NO-BREAK SPACE}", " ") == (
+        "2.1 points worse, \N{MINUS SIGN}1.0 to +4.0 points, at most 2.0 points worse"
+    )
+    interval = shown.all("rect", "interval")[1]
+    assert (interval["x"], interval["width"]) == ("40.0", "50.0")
+    assert [line["x1"] for line in shown.all("line", "bound")] == ["70.0"]
+    assert [line["x1"] for line in shown.all("line", "zero-line")] == ["50.0"]
+    for text in (
+        "2.1 points worse than the baseline", "In the baseline 8.0 %", "Compared 38 cases scored in both runs", "38 pairs",
+        "p-value 0.012", "p-value among its family under 0.0001", "better 0 worse", "\N{MINUS SIGN}5 points",
+    ):  # fmt: skip
+        assert text in shown.text
+
+
+def test_a_bound_that_every_value_keeps_is_not_drawn(tmp_path: Path) -> None:
+    shown = page(run(record(), gates=(gate(max=1.0), gate("other", max=None, min=0.0))), tmp_path)
+    assert len(shown.all("svg", "bar")) == 2
+    assert not shown.all("line", "bound")
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=5))
+def test_every_number_lies_on_its_axis(numbers: list[float]) -> None:
+    axis = rate_axis(numbers)
+    assert 0 <= axis.start < axis.end <= 1
+    assert all(axis.start <= number <= axis.end for number in numbers)
 
 
 def test_numbers_that_differ_are_printed_differently() -> None:

@@ -11,12 +11,13 @@ import sys
 import threading
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from report_builders import Read, blocking, gate, page, picture, record, run
 
 from pytest_mmsafety.judges import Verdict
+from pytest_mmsafety.judges.calibration import Calibration, Stratum
 from pytest_mmsafety.report import write_report
 from pytest_mmsafety.report.text import visible
 from pytest_mmsafety.run import ImageRef, Run, SuiteInfo
@@ -63,6 +64,7 @@ def hostile(address: str = "http://192.0.2.1", *, image: ImageRef | None = None)
         bad,
         replace(bad, id="2", key="2", tags=others, error=attack),
         replace(bad, id="3", key="3", skipped=attack, expected="refuse"),
+        replace(bad, id="4", key="4", images=(), expected="refuse"),
         gates=(result, gate("fine")),
         target=attack,
         fingerprint=attack,
@@ -76,8 +78,20 @@ def hostile(address: str = "http://192.0.2.1", *, image: ImageRef | None = None)
     )
 
 
+def hostile_beside(of: Run) -> dict[str, Any]:
+    """A baseline, leaked cases and a calibration, as hostile as the run."""
+    attack = of.target
+    calm = [replace(each, verdicts=(Verdict(attack, attack, 0.0, attack),)) for each in of.records]
+    stratum = Stratum({attack: attack}, 4, 1, 1, 1, 1, 0, 0, 4, 2, 2, (attack,))
+    strata = (replace(stratum, by={}), stratum)
+    calibrations = {attack: Calibration(attack, attack, 0.5, effective=False, files={}, strata=strata)}
+    baseline = replace(of, records=tuple(calm), settings={attack: "other"}, fingerprint="")
+    return {"baseline": baseline, "leaked": {each.key for each in of.records}, "calibrations": calibrations}
+
+
 def test_every_text_is_escaped(tmp_path: Path) -> None:
-    shown = page(hostile(), tmp_path)
+    shown = page(hostile(), tmp_path, **hostile_beside(hostile()))
+    assert len(shown.all("article", "turn")) == 1
     assert len(shown.all("script")) == 1
     assert len(shown.all("style")) == 2
     assert not {"img", "iframe", "link", "base", "object", "textarea"} & {tag for tag, _ in shown.elements}
@@ -101,7 +115,8 @@ def test_the_policy_allows_the_one_script_and_nothing_else(tmp_path: Path) -> No
 
 def test_nothing_is_fetched(tmp_path: Path) -> None:
     image, paths = picture(tmp_path / "a.png")
-    shown = page(hostile(image=image), tmp_path, paths)
+    of = hostile(image=image)
+    shown = page(of, tmp_path, paths, **hostile_beside(of))
     for _, attrs in shown.elements:
         assert "src" not in attrs
         assert (attrs.get("href") or "#").startswith("#")
@@ -171,7 +186,8 @@ def test_nothing_runs_and_nothing_is_fetched_in_a_browser(tmp_path: Path, reques
     address, asked = requests
     image, paths = picture(tmp_path / "a.png")
     path = tmp_path / "report.html"
-    write_report(hostile(address, image=image), path, image_paths=paths)
+    of = hostile(address, image=image)
+    write_report(of, path, image_paths=paths, **hostile_beside(of))
     shown = browse(path, tmp_path / "profile")
     title = re.search("<title>(.*?)</title>", shown.html, re.DOTALL)
     assert title
@@ -183,7 +199,7 @@ def test_nothing_runs_and_nothing_is_fetched_in_a_browser(tmp_path: Path, reques
 DRIVER = """
 <script>
 const results = [];
-const shown = () => [...document.querySelectorAll(".card:not([hidden]) h3")];
+const shown = () => [...document.querySelectorAll("#cases .card:not([hidden]) h3")];
 const seen = () => shown().map((title) => title.textContent.split(" / ")[1]).join(",");
 const blur = () => getComputedStyle(document.querySelector(".pic")).filter;
 results.push(blur().includes("blur"));
@@ -210,7 +226,9 @@ def test_filters_and_blur_work_in_a_browser(tmp_path: Path) -> None:
         record("zh", tags={"language": "zh"}),
     )
     path = tmp_path / "report.html"
-    write_report(run(*records, gates=(gate(where={"language": ("zh",)}),)), path, image_paths=paths)
+    of = run(*records, gates=(gate(where={"language": ("zh",)}),))
+    before = replace(of, records=tuple(replace(each, verdicts=(Verdict("j", "x", 0.0),)) for each in records))
+    write_report(of, path, image_paths=paths, baseline=before)
     html = path.read_text(encoding="utf-8")
     without_policy = re.sub("<meta http-equiv[^>]*>", "", html).replace("</body>", DRIVER + "</body>")
     path.write_text(without_policy, encoding="utf-8")

@@ -6,7 +6,7 @@
   const shown = document.getElementById("shown");
   const nothing = document.getElementById("nothing");
   const lists = [...form.querySelectorAll("select")];
-  const cards = [...document.querySelectorAll(".card")].map((element) => ({
+  const cards = [...document.querySelectorAll("#cases .card")].map((element) => ({
     element,
     tokens: new Set(element.dataset.facets.split(" ")),
     text: "",

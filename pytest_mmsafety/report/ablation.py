@@ -1,0 +1,97 @@
+"""What a red-teaming technique adds: cases against their plain twins."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_mmsafety.report.pictures import Picture, change_axis, draw, point_interval, points
+from pytest_mmsafety.report.text import percent
+from pytest_mmsafety.statistics import clustered_difference
+
+if TYPE_CHECKING:
+    from pytest_mmsafety.run import Record, Run
+
+PLAIN = "plain"
+"""The tag that names a case's plain twin, by its id in the same suite."""
+MAX_ROWS = 40
+_ALPHA = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class AblationRow:
+    """One technique; shares are of failing answers (mean scores)."""
+
+    technique: str
+    pairs: int
+    clusters: int
+    plain: str
+    with_it: str
+    change: str
+    interval: str
+    picture: Picture
+
+
+@dataclass(frozen=True, slots=True)
+class Ablation:
+    """The table of one suite."""
+
+    rows: tuple[AblationRow, ...]
+    unscored: int
+    """Pairs in which one of the answers has no score."""
+
+
+Twins = list[tuple["Record", float, float]]
+"""The plain record, its score, and the score with the technique."""
+
+
+def ablations(run: Run) -> dict[str, Ablation]:
+    """Suite -> its table, for suites with plain twins."""
+    twins: defaultdict[str, defaultdict[str, Twins]] = defaultdict(lambda: defaultdict(list))
+    unscored: defaultdict[str, int] = defaultdict(int)
+    by_key = {(record.suite, record.id): record for record in run.records}
+    for record in run.records:
+        plain = by_key.get((record.suite, record.tags.get(PLAIN, "")))
+        if plain is None or plain is record:
+            continue
+        if record.score is None or plain.score is None:
+            unscored[record.suite] += 1
+        else:
+            technique = record.tags.get("technique") or record.tags.get("bucket") or "with a technique"
+            twins[record.suite][technique].append((plain, plain.score, record.score))
+    return {suite: _ablation(twins[suite], unscored[suite]) for suite in {*twins, *unscored}}
+
+
+def _ablation(by_technique: dict[str, Twins], unscored: int) -> Ablation:
+    listed = dict(sorted(by_technique.items())[:MAX_ROWS])
+    if len(listed) > 1:
+        listed["all techniques"] = [pair for pairs in by_technique.values() for pair in pairs]
+    estimates = {
+        name: clustered_difference([b - a for _, a, b in pairs], [plain.cluster for plain, _, _ in pairs], _ALPHA)
+        for name, pairs in listed.items()
+    }
+    ends = [end for estimate in estimates.values() for end in (estimate.low, estimate.high)]
+    rows = []
+    for name, estimate in estimates.items():
+        value = "no change" if not estimate.value else f"{points(estimate.value, signed=True)}"
+        interval = point_interval(estimate.low, estimate.high)
+        rows.append(
+            AblationRow(
+                technique=name,
+                pairs=estimate.n,
+                clusters=estimate.clusters,
+                plain=percent(_mean([a for _, a, _ in listed[name]])),
+                with_it=percent(_mean([b for _, _, b in listed[name]])),
+                change=value,
+                interval=interval,
+                picture=draw(
+                    change_axis(ends), estimate.value, (estimate.low, estimate.high), f"{name}: {value}, {interval}"
+                ),
+            )
+        )
+    return Ablation(tuple(rows), unscored)
+
+
+def _mean(numbers: list[float]) -> float:
+    return sum(numbers) / len(numbers)

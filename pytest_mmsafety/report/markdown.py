@@ -1,0 +1,101 @@
+"""A run in one screen of Markdown, for the summary page of a continuous integration job."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from pytest_mmsafety.paired import same_content
+from pytest_mmsafety.report.changes import KINDS, OTHERS, kind_of
+from pytest_mmsafety.report.gates import gate_rows, trouble, verdict
+from pytest_mmsafety.report.judges import judges_of_gates
+from pytest_mmsafety.report.states import EXPECTED, FAILING, STATES, state_of
+from pytest_mmsafety.report.text import count, plural, visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_mmsafety.run import Run
+
+MAX_GATES = 100
+MAX_TEXT = 600
+"""Characters of a name or a sentence."""
+_MEANING = re.compile(r"([\\`*_\[\]#|~]|:(?=//|[\w+-]+:)|(?<=www)\.)")
+"""What could become a link, an image, a table or a style."""
+
+
+def markdown_summary(run: Run, baseline: Run | None = None) -> str:
+    """The verdict, each gate in one row of a table (what blocks first), and what changed since the *baseline*.
+
+    Text of the run cannot become markup: names of gates and targets come from files that others write.
+    """
+    return "\n".join(_lines(run, baseline)) + "\n"
+
+
+def _lines(run: Run, baseline: Run | None) -> Iterator[str]:
+    head = verdict(run.gates)
+    yield f"## {plain(head.headline)}"
+    yield ""
+    if head.detail:
+        yield plain(head.detail)
+        yield ""
+    yield f"Target **{plain(run.target)}**, {plain(run.created)}, policy {plain(run.policy or 'none')}."
+    yield f"{_counts(run)}."
+    for note in run.notes:
+        yield ""
+        yield f"> {plain(note)}"
+    if run.gates:
+        yield ""
+        yield from _gates(run)
+    if baseline is not None:
+        yield ""
+        yield _changes(run, baseline)
+
+
+def _counts(run: Run) -> str:
+    states = Counter(map(state_of, run.records))
+    scored = states[EXPECTED] + states[FAILING]
+    parts = [plural(len(run.records), "case"), f"{count(scored)} scored"]
+    parts += [f"{count(states[state])} {state}" for state in STATES if state != EXPECTED and states[state]]
+    return ", ".join(parts)
+
+
+def _gates(run: Run) -> Iterator[str]:
+    rows = gate_rows(run.gates, judges_of_gates(run.records, [result.gate for result in run.gates]))
+    yield "| result | gate | estimate | interval | bound | cases | |"
+    yield "| --- | --- | --- | --- | --- | --- | --- |"
+    for row in rows[:MAX_GATES]:
+        result = row.result
+        status = f"**{result.status}, blocks**" if result.blocks else result.status
+        measures = row.measures
+        cells = [
+            status,
+            f"**{plain(result.gate.name)}**",
+            "<br>".join(f"{measure.value} {plain(measure.what)}" for measure in measures) or "none",
+            "<br>".join(measure.interval for measure in measures),
+            "<br>".join(measure.bound or "none" for measure in measures),
+            ", ".join(part for part in (f"{count(result.n)} scored", trouble(result)) if part),
+            plain(result.reason),
+        ]
+        yield f"| {' | '.join(cells)} |"
+    if len(rows) > MAX_GATES:
+        yield ""
+        yield f"{count(len(rows) - MAX_GATES)} more gates are in the run file."
+
+
+def _changes(run: Run, baseline: Run) -> str:
+    before = {record.key: record for record in baseline.records}
+    pairs = [(record, before[record.key]) for record in run.records if record.key in before]
+    same = [(now, then) for now, then in pairs if same_content(now, then)]
+    counts = Counter(kind_of(now, then) for now, then in same)
+    parts = [f"{count(counts[kind])} {kind.name}" for kind in (*KINDS, *OTHERS) if counts[kind]]
+    what = ", ".join(parts) or "no verdict changed"
+    where = f"Since the baseline **{plain(baseline.target)}** of {plain(baseline.created)}"
+    return f"{where}, on {plural(len(same), 'case')}: {what}."
+
+
+def plain(text: str) -> str:
+    """*text* on one line, shown as it is."""
+    line = " ".join(visible(text[:MAX_TEXT]).split())
+    return _MEANING.sub(r"\\\1", line).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

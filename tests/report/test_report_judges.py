@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hypothesis import given
+from hypothesis import strategies as st
+from report_builders import gate, page, record, run
+
+from pytest_mmsafety.judges import Verdict
+from pytest_mmsafety.judges.calibration import Calibration, Stratum
+from pytest_mmsafety.report.judges import judges_of_gates, share
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def stratum(**by: str) -> Stratum:
+    return Stratum(
+        by=by, n=105, tp=45, fp=10, tn=40, fn=5, abstained_positive=2, abstained_negative=3, clusters=100,
+        positive_clusters=50, negative_clusters=50, sources=("labelled answers",),
+    )  # fmt: skip
+
+
+def calibration(judge: str) -> Calibration:
+    strata = (stratum(), stratum(language="zh"), stratum(dimension="privacy"), stratum(dimension="a", language="zh"))
+    return Calibration(judge, "2026-01-01", 0.5, effective=False, files={"a.jsonl": "00"}, strata=strata)
+
+
+def test_a_judge_without_measured_error_says_so(tmp_path: Path) -> None:
+    verdicts = (Verdict("one/1", "x", 1.0), Verdict("two/1", "x", None))
+    text = page(run(record(verdicts=verdicts), record("b", verdicts=verdicts)), tmp_path).text
+    assert "one/1 2 2 0 no measured error for this judge on file" in text
+    assert "two/1 beside another, not gated 0 0 2 no measured error for this judge on file" in text
+
+
+def test_a_measured_error_stands_with_n_and_interval_by_dimension_and_language(tmp_path: Path) -> None:
+    of = run(record(verdicts=(Verdict("one/1", "x", 1.0),)))
+    shown = page(of, tmp_path, calibrations={"one/1": calibration("one/1")})
+    assert "measured on labelled answers" in shown.text
+    whole = "90.0 % 78.2 % to 96.7 % of 50 80.0 % 66.3 % to 90.0 % of 50 85.0 % 76.5 % to 91.4 % of 100"
+    for part in ("All labelled answers", "dimension privacy", "language zh"):
+        assert f"{part} 105 labelled, 5 without a score {whole}" in shown.text
+    assert "no measured error" not in shown.text
+    assert '<a class="judge" href="#judge-0">one/1</a>' in shown.html
+
+
+def test_the_measured_error_of_another_version_is_not_taken(tmp_path: Path) -> None:
+    of = run(record(verdicts=(Verdict("one/2", "x", 1.0),)))
+    text = page(of, tmp_path, calibrations={judge: calibration(judge) for judge in ("one/1", "other/1")}).text
+    assert "no measured error for this judge on file; the one of one/1 says nothing of this version" in text
+
+
+def test_a_corrected_rate_stands_beside_the_raw_one(tmp_path: Path) -> None:
+    result = gate(estimate=0.06, low=0.02, high=0.12, raw=0.1, raw_low=0.05, raw_high=0.16)
+    shown = page(run(record(), gates=(result,)), tmp_path)
+    assert (
+        "6.0 % failure rate 2.0 % to 12.0 % corrected for the judge's errors; as the judge has it 10.0 %" in shown.text
+    )
+    assert [(rect["x"], rect["width"]) for rect in shown.all("rect", "raw")] == [("10.0", "22.0")]
+    assert "before the correction" in shown.text
+    assert (
+        "correct"
+        not in page(run(record(), gates=(gate(),)), tmp_path)
+        .html.partition("</main>")[0]
+        .partition("<main>")[2]
+        .partition("Judges")[0]
+    )
+
+
+def test_few_clusters_widen_the_interval() -> None:
+    assert share(45, 50, 10).interval == "55.5\N{NO-BREAK SPACE}% to 99.7\N{NO-BREAK SPACE}%"
+    assert share(45, 50, 0) == share(45, 50, 50)
+    assert share(0, 0, 0).value == ""
+
+
+@given(st.integers(0, 500), st.integers(0, 500), st.integers(0, 500))
+def test_an_interval_of_any_counts_has_a_width(hits: int, misses: int, clusters: int) -> None:
+    found = share(hits, hits + misses, clusters)
+    low, _, high = found.interval.partition(" to ")
+    assert low != high or not hits + misses
+
+
+def test_a_gate_says_who_judged_its_cases(tmp_path: Path) -> None:
+    records = [
+        record("a", verdicts=(Verdict("one/1", "x", 1.0),), tags={"language": "en"}),
+        record("b", verdicts=(Verdict("one/1", "x", 1.0),), tags={"language": "zh"}),
+        record("c", verdicts=(Verdict("two/1", "x", 1.0),), tags={"language": "zh"}),
+    ]
+    gates = (gate(), gate("en", where={"language": ("en",)}), gate("late", metric="of_tomorrow"))
+    assert judges_of_gates(records, [result.gate for result in gates]) == {0: "one/1 (2), two/1 (1)", 1: "one/1"}
+    assert "Judged by one/1 (2), two/1 (1)" in page(run(*records, gates=gates), tmp_path).text

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from pytest_mmsafety.gates import FAILED, INCONCLUSIVE, PASSED, Gate, GateResult
+from pytest_mmsafety.judges import Verdict
+from pytest_mmsafety.outcomes import Outcome
+from pytest_mmsafety.summary import gate_lines, summary_lines
+
+
+def result(name: str, status: str, *, blocks: bool = False) -> GateResult:
+    gate = Gate(name, "accuracy", {}, max=None, min=0.5, rule="assurance", alpha=0.05, max_unscored=0.1)
+    return GateResult(gate, status, blocks, f"reason of {name}")
+
+
+def test_what_blocks_stands_last_beside_the_verdict() -> None:
+    results = [
+        result("doubt", INCONCLUSIVE, blocks=True), result("fine", PASSED), result("bad", FAILED, blocks=True),
+        result("open", INCONCLUSIVE),
+    ]  # fmt: skip
+    assert list(gate_lines(results)) == [
+        ("passed         fine   reason of fine", "green"),
+        ("inconclusive   open   reason of open", "yellow"),
+        ("inconclusive!  doubt  reason of doubt", "red"),
+        ("failed         bad    reason of bad", "red"),
+        ("blocked by 2 of 4 gates", "red"),
+    ]
+
+
+def test_a_run_that_nothing_blocks_says_what_became_of_the_gates() -> None:
+    *_, last = gate_lines([result("fine", PASSED), result("open", INCONCLUSIVE)])
+    assert last == ("not blocked: 1 passed, 1 inconclusive", "green")
+    *_, last = gate_lines([result("open", INCONCLUSIVE)])
+    assert last == ("not blocked: 1 inconclusive", "yellow")
+
+
+def test_what_was_asked_is_counted() -> None:
+    outcomes = [
+        Outcome("a", "yes", (Verdict("j/1", "wrong", 1.0),), stored=True), Outcome("b", "no", (Verdict("j/1", "?", None),)),
+        Outcome("c", error="gone"), Outcome("d", skipped="no image"),
+    ]  # fmt: skip
+    counts = "2 answered, 1 not as expected (u), 1 unscored (?), 1 errors, 1 skipped, 1 from the store, 7 target calls"
+    assert list(summary_lines("tiny", outcomes, 7, None, ["stopped early"])) == [
+        ("target: tiny", ""),
+        (f"cases:  {counts}", ""),
+        ("note:   stopped early", "yellow"),
+    ]
