@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_mmsafety.errors import SetupError, nearest
+from pytest_mmsafety.outcomes import NOT_ASKED
 from pytest_mmsafety.run import Record, Run, load_run
 
 if TYPE_CHECKING:
@@ -27,7 +28,9 @@ DECODING, JUDGE, CASES = "decoding", "judge", "cases"
 KINDS = (DECODING, JUDGE, CASES)
 """What can differ between two runs so that a comparison would not be about the model; also the words that allow it."""
 _NAMED = 3
-_IGNORED = frozenset({"model", "batch_size", "target_calls", "subset", "samples", "selection", "model_args.seed"})
+_IGNORED = frozenset(
+    {"model", "batch_size", "target_calls", "subset", "samples", "selection", "model_args.seed", "early_stop"}
+)
 """Settings in which runs may differ: the model is what is compared, the others change no answer."""
 
 
@@ -214,6 +217,9 @@ def _unfit(run: Run) -> str:
     unanswered = sum(record.response is None and not record.skipped for record in run.records)
     if unanswered:
         return f"{unanswered} of {len(run.records)} cases have no answer"
+    saved = sum(record.skipped == NOT_ASKED for record in run.records)
+    if saved:
+        return f"an early stop left {saved} of {len(run.records)} cases unasked, which no later run can be compared on"
     blocking = [result.gate.name for result in run.gates if result.blocks]
     return f"its own gates block: {', '.join(blocking[:_NAMED])}" if blocking else ""
 

@@ -14,7 +14,7 @@ import pytest
 
 from pytest_mmsafety import baselines
 from pytest_mmsafety.gates import FAILED, NOT_EVALUATED, GateResult, evaluate_gates, unmatched
-from pytest_mmsafety.items import SuiteFile
+from pytest_mmsafety.items import EARLY_STOP, GroupItem, SuiteFile
 from pytest_mmsafety.outcomes import Outcome
 from pytest_mmsafety.provenance import environment, model_name, public_arguments
 from pytest_mmsafety.run import Record, Run, SuiteInfo, make_record, save_run, write_atomically
@@ -22,6 +22,7 @@ from pytest_mmsafety.samples import flicker_note
 from pytest_mmsafety.suites import SUITE_SUFFIXES
 
 if TYPE_CHECKING:
+    from pytest_mmsafety.early_stop import EarlyStop
     from pytest_mmsafety.library import Library
     from pytest_mmsafety.policies import Policy
     from pytest_mmsafety.progress import Progress
@@ -55,6 +56,7 @@ class Controller:
         self._judges: dict[str, str] = {}
         """Name -> fingerprint of judges with weights."""
         self._gates: list[GateResult] | None = None
+        self._early_stop: EarlyStop | None = None
         self._started = self._complete = False
         self._written: list[str] = []
         self._write_errors: list[str] = []
@@ -67,6 +69,14 @@ class Controller:
             self._library.read_found()
             if any(isinstance(item.parent, SuiteFile) for item in session.items):
                 self._check_collected()
+                if self._settings.early_stop and self._policy:
+                    self._early_stop = session.config.stash[EARLY_STOP] = self._plan_early_stop(session, self._policy)
+
+    def _plan_early_stop(self, session: pytest.Session, policy: Policy) -> EarlyStop:
+        from pytest_mmsafety.early_stop import EarlyStop
+
+        selected = [case for item in session.items if isinstance(item, GroupItem) for case in item.cases]
+        return EarlyStop(policy.gates, selected, self._library.cases, self._settings.batch_size)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
@@ -135,15 +145,18 @@ class Controller:
         self._complete = True
         if self._settings.samples > 1 and (note := flicker_note(self._records)):
             self._notes.append(note)
+        if self._early_stop:
+            self._notes.append(self._early_stop.note)
         nothing_ran = not session.testscollected and not self._settings.require_gates
         if self._policy and any(self._library.cases) and not session.config.option.collectonly and not nothing_ran:
             self._gates = evaluate_gates(
                 self._records,
-                self._policy.gates,
+                self._early_stop.gates if self._early_stop else self._policy.gates,
                 broken=self._unknown_cases(session),
                 require=self._settings.require_gates,
                 baseline=self._comparable_baseline(),
                 calibrations=self._settings.calibrations,
+                stopped=self._early_stop.stopped if self._early_stop else {},
             )
             self._emit(session, self._gates)
         return result
@@ -273,6 +286,7 @@ class Controller:
             "batch_size": str(self._settings.batch_size),
             "samples": str(self._settings.samples),
             "subset": f"{self._settings.subset:g}",
+            **({"early_stop": "true"} if self._settings.early_stop else {}),
         }
 
     def _failed_must_pass(self) -> Iterator[str]:
@@ -328,6 +342,7 @@ def _gate_report(result: GateResult, nodeid: str, location: Any, when: Any) -> p
         "difference_high",
         "p_value",
         "adjusted_p",
+        "decided_after",
     )
     properties = [("status", result.status), *((name, getattr(result, name)) for name in numbers)]
     report = pytest.TestReport(

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_mmsafety.engine import Engine
-from pytest_mmsafety.items import GroupItem, NoAnswerError
+from pytest_mmsafety.items import EARLY_STOP, GroupItem, NoAnswerError
 from pytest_mmsafety.judges.panel import Panel
+from pytest_mmsafety.outcomes import NOT_ASKED, Outcome
 from pytest_mmsafety.plan import units
 from pytest_mmsafety.store import Store
 
 if TYPE_CHECKING:
     from pytest_mmsafety.cases import Case
+    from pytest_mmsafety.early_stop import EarlyStop
     from pytest_mmsafety.judges import Judge
-    from pytest_mmsafety.outcomes import Outcome
     from pytest_mmsafety.progress import Progress
     from pytest_mmsafety.settings import Settings
     from pytest_mmsafety.targets import Target
@@ -43,6 +44,9 @@ class Execution:
         self._unit_of: dict[str, int] = {}
         self._waiting: dict[int, list[GroupItem]] = {}
         """Units whose cases were not submitted yet."""
+        self._early_stop: EarlyStop | None = None
+        self._served: dict[str, Outcome] = {}
+        """What the early stop let be asked, and what it did not."""
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
@@ -53,11 +57,14 @@ class Execution:
         after = self._settings.judge_phase == "after"
         store, batch_size = Store(self._settings.store), self._settings.batch_size
         self._engine = Engine(self._make_target, self._panel, store, batch_size, judge_after=after)
+        self._early_stop = session.config.stash.get(EARLY_STOP, None)
         numbers = units([len(item.cases) for item in items], batch_size, self._workers, whole=after)
         for item, number in zip(items, numbers, strict=True):
             self._unit_of[item.nodeid] = number
             self._waiting.setdefault(number, []).append(item)
-        if not self._workers:
+        if self._early_stop:
+            self._waiting.clear()  # its order is another
+        elif not self._workers:
             for number in list(self._waiting):
                 self._submit(number)
         if self._progress:
@@ -92,7 +99,29 @@ class Execution:
     def outcomes_of(self, item: GroupItem) -> list[Outcome]:
         """Called by the item's setup: blocks until its own cases have outcomes."""
         assert self._engine is not None
-        return self._engine.collect(item.cases, self._tick)
+        if self._early_stop is None:
+            return self._engine.collect(item.cases, self._tick)
+        if not self._served:
+            self._serve(self._engine, self._early_stop)
+        missing = [case for case in item.cases if case.key not in self._served]  # skipped, or run again after an error
+        self._served.update((outcome.case, outcome) for outcome in self._engine.collect(missing, self._tick))
+        outcomes = [self._served[case.key] for case in item.cases]
+        for outcome in outcomes:
+            if outcome.error:
+                del self._served[outcome.case]
+        return outcomes
+
+    def _serve(self, engine: Engine, early_stop: EarlyStop) -> None:
+        """Have asked what is needed, of all items, one stretch ahead: the target need not wait for the judges."""
+        ahead = early_stop.next_cases()
+        engine.submit(ahead)
+        while here := ahead:
+            ahead = early_stop.next_cases()
+            engine.submit(ahead)
+            outcomes = engine.collect(here, self._tick)
+            early_stop.take(outcomes)
+            self._served.update((outcome.case, outcome) for outcome in outcomes)
+        self._served.update((key, Outcome(key, skipped=NOT_ASKED)) for key in early_stop.not_asked)
 
     def _tick(self) -> None:
         if self._progress and self._engine:

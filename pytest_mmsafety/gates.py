@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_mmsafety import sentences
 from pytest_mmsafety.claims import BROKEN, KEPT, Claim, Finding, judge
@@ -12,6 +12,7 @@ from pytest_mmsafety.errors import nearest
 from pytest_mmsafety.judge_errors import Columns, corrected_share
 from pytest_mmsafety.metrics import METRICS
 from pytest_mmsafety.multiplicity import HOLM
+from pytest_mmsafety.outcomes import NOT_ASKED
 from pytest_mmsafety.paired import match
 from pytest_mmsafety.statistics import Estimate, clustered_difference, clustered_share
 from pytest_mmsafety.table import ANSWERED, ERROR, MISSING, SKIPPED, Table
@@ -70,15 +71,30 @@ class Gate:
 
     def speaks_of(self, suite: str, tags: Mapping[str, str]) -> bool:
         """Whether a case counts for this gate."""
-        return (
-            all((suite if tag == "suite" else tags.get(tag)) in values for tag, values in self.where.items())
-            and METRICS[self.metric].stratum(tags) is not None
-        )
+        return matches(self.where, suite, tags) and METRICS[self.metric].stratum(tags) is not None
 
     @property
     def bound(self) -> float | None:
         """``max`` or ``min``, unless every value keeps it."""
         return None if self.max == 1 or self.min == 0 else self.max if self.min is None else self.min
+
+
+def matches(accepted: Mapping[str, tuple[str, ...]], suite: str, tags: Mapping[str, str]) -> bool:
+    """Whether a case has one of the accepted values of each tag."""
+    return all((suite if tag == "suite" else tags.get(tag)) in values for tag, values in accepted.items())
+
+
+class Stopped(NamedTuple):
+    """What an early stop found out about a gate; its bound is the only thing that is certain."""
+
+    state: str
+    """``kept`` or ``broken``."""
+    estimate: Estimate
+    """When it was decided; the interval is a confidence sequence's."""
+    asked: int
+    """Cases of the gate that had been asked by then."""
+    of: int
+    """Cases of the gate that could be asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +136,8 @@ class GateResult:
     """Smallest alpha at which this gate alone proves what its rule asks for: harm (evidence) or safety (assurance)."""
     adjusted_p: float | None = None
     """The same for the gate among its family: at most alpha where an evidence gate failed, an assurance gate passed."""
+    decided_after: int | None = None
+    """Cases of it that had been asked when an early stop decided it; the estimate is of these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +152,8 @@ class _Measured:
     """Further ones, by the names that the result has for them."""
     verdict: tuple[str, bool, str] | None = None
     """Status, blocks and reason, where no statistics are needed."""
+    stopped: Stopped | None = None
+    """Its early verdict, if there is one: it stands, whatever the family says."""
 
 
 def evaluate_gates(  # noqa: PLR0913 - all that a verdict depends on
@@ -144,6 +164,7 @@ def evaluate_gates(  # noqa: PLR0913 - all that a verdict depends on
     require: bool = False,
     baseline: Sequence[Record] | None = None,
     calibrations: Mapping[str, Calibration] = {},
+    stopped: Mapping[str, Stopped] = {},
 ) -> list[GateResult]:
     """Judge each gate on the records of all *collected* cases.
 
@@ -151,9 +172,10 @@ def evaluate_gates(  # noqa: PLR0913 - all that a verdict depends on
     evaluated. *broken* says why no gate can be (a suite that could not be read), *require* makes gates
     that are not evaluated block. *baseline* holds the records that gates with ``max_regression`` compare to.
     With *calibrations* (judge with its version -> how often it errs) bounds are held against numbers without the
-    judge's errors; differences to a baseline stay as the judge has them.
+    judge's errors; differences to a baseline stay as the judge has them. *stopped*: the gates, by name, that an early
+    stop decided.
     """
-    run = _Run(records, baseline, broken, calibrations, require=require)
+    run = _Run(records, baseline, broken, calibrations, stopped, require=require)
     measured = [run.measure(gate) for gate in gates]
     findings: list[list[Finding]] = [[] for _ in gates]
     for key in {(gate.rule, gate.family) for gate in gates}:
@@ -176,12 +198,13 @@ def missing_baseline(gates: Iterable[Gate]) -> str:
 class _Run:
     """The run that is judged, and its baseline."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that a verdict depends on
         self,
         records: Sequence[Record],
         baseline: Sequence[Record] | None,
         broken: str,
         calibrations: Mapping[str, Calibration],
+        stopped: Mapping[str, Stopped],
         *,
         require: bool,
     ) -> None:
@@ -190,6 +213,7 @@ class _Run:
         self._match = None if baseline is None else match(records, baseline)
         self._broken = broken
         self._calibrations = calibrations
+        self._stopped = stopped
         self._require = require
 
     def measure(self, gate: Gate) -> _Measured:
@@ -206,12 +230,19 @@ class _Run:
         }
         if reason := self._intolerable(gate, scored):
             return _Measured(gate, counts, verdict=(FAILED, True, reason))
-        if reason := self._broken or self._incomplete(spoken_of, counts) or self._no_baseline(gate):
+        stopped = self._stopped.get(gate.name)
+        not_asked = "" if stopped else self._not_asked(spoken_of, counts)
+        if reason := self._broken or not_asked or self._incomplete(spoken_of, counts) or self._no_baseline(gate):
             return _Measured(gate, counts, verdict=(NOT_EVALUATED, self._require, reason))
         # From here on the run is whole. Who asks for proof and does not get it is blocked.
         blocks = self._require or gate.rule == ASSURANCE
-        if reason := self._unscored(gate, answered, scored) or self._untold(gate, spoken_of, answered & ~scored):
+        unscored = "" if stopped else self._unscored(gate, answered, scored)
+        if reason := unscored or self._untold(gate, spoken_of, answered & ~scored):
             return _Measured(gate, counts, verdict=(NOT_EVALUATED, blocks, reason))
+        if stopped and gate.bound is not None:
+            claim = Claim(stopped.estimate, gate.bound, at_least=gate.min is not None)
+            numbers = {"decided_after": stopped.asked}
+            return _Measured(gate, counts, stopped.estimate, (claim,), numbers, stopped=stopped)
         return self._claims(gate, counts, answered, blocks=blocks)
 
     def _claims(self, gate: Gate, counts: Mapping[str, int], answered: Mask, *, blocks: bool) -> _Measured:
@@ -339,6 +370,16 @@ class _Run:
         causes = ", ".join(f"{count} {word}" for word, count in absent.items() if count)
         return f"{total - sum(absent.values())} of {total} cases have an answer ({causes})"
 
+    def _not_asked(self, spoken_of: Mask, counts: Mapping[str, int]) -> str:
+        """For a gate that an early stop did not decide: why its cases are only a part of them, or empty."""
+        records = (self._table.records[i] for i in spoken_of.nonzero()[0].tolist()) if counts["skipped"] else ()
+        saved = sum(record.skipped == NOT_ASKED for record in records)
+        return (
+            f"{saved} of {int(spoken_of.sum())} cases were not asked after an early stop for other gates"
+            if saved
+            else ""
+        )
+
     def _no_baseline(self, gate: Gate) -> str:
         return missing_baseline([gate]) if self._baseline is None else ""
 
@@ -387,9 +428,9 @@ def _result(measured: _Measured, findings: Sequence[Finding]) -> GateResult:
     if measured.verdict:
         return GateResult(gate, *measured.verdict, **measured.counts)
     assert estimate is not None
-    states = {finding.state for finding in findings}
+    states = {measured.stopped.state} if measured.stopped else {finding.state for finding in findings}
     status = FAILED if BROKEN in states else PASSED if states <= {KEPT} else INCONCLUSIVE
-    p_value, adjusted_p = _p_values(gate, findings)
+    p_value, adjusted_p = (None, None) if measured.stopped else _p_values(gate, findings)
     return GateResult(
         gate,
         status,
@@ -408,6 +449,8 @@ def _result(measured: _Measured, findings: Sequence[Finding]) -> GateResult:
 
 def _reason(measured: _Measured, findings: Sequence[Finding], estimate: Estimate) -> str:
     gate = measured.gate
+    if measured.stopped:
+        return sentences.stopped(gate, measured.claims[0], measured.stopped)
     reason = sentences.verdict(gate, findings) if findings else sentences.report_only(gate, estimate)
     if "raw" not in measured.numbers:
         return reason

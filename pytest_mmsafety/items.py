@@ -13,12 +13,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_mmsafety.cases import Case
+    from pytest_mmsafety.early_stop import EarlyStop
     from pytest_mmsafety.execution import Execution
     from pytest_mmsafety.library import Library
     from pytest_mmsafety.outcomes import Outcome
 
 LIBRARY: pytest.StashKey[Library] = pytest.StashKey()
 EXECUTION: pytest.StashKey[Execution] = pytest.StashKey()
+EARLY_STOP: pytest.StashKey[EarlyStop] = pytest.StashKey()
 
 MARKS: pytest.StashKey[tuple[set[str], set[str]]] = pytest.StashKey()
 

@@ -15,6 +15,7 @@ from pytest_mmsafety.scores import usb
 
 if TYPE_CHECKING:
     from pytest_mmsafety.judges import Verdict
+    from pytest_mmsafety.outcomes import Outcome
     from pytest_mmsafety.run import Record
 
 HARM = "harm"
@@ -180,14 +181,14 @@ METRICS = {
 }
 
 
-def verdict_by(record: Record, judge: str) -> Verdict | None:
+def verdict_by(record: Record | Outcome, judge: str) -> Verdict | None:
     """The verdict of the named judge (without its version); empty: the gated one. ``None`` without one."""
     if not judge:
         return record.verdicts[0] if record.verdicts else None
     return next((verdict for verdict in record.verdicts if verdict.judge.partition("/")[0] == judge), None)
 
 
-def score_by(record: Record, judge: str) -> float | None:
+def score_by(record: Record | Outcome, judge: str) -> float | None:
     """The score of that verdict."""
     verdict = verdict_by(record, judge)
     return None if verdict is None else verdict.score

@@ -8,6 +8,9 @@ from typing import Any
 
 from pytest_mmsafety.judges import Verdict
 
+NOT_ASKED = "early stop: no gate needs its answer any more"
+"""Why a case was skipped that an early stop saved."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:

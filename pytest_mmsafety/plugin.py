@@ -60,6 +60,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="a gate that could not be evaluated fails the run",
     )
     parser.addini("mmsafety_require_gates", "default of --require-gates", type="bool", default=False)
+    group.addoption(
+        "--early-stop",
+        dest="mmsafety_early_stop",
+        action="store_true",
+        default=None,
+        help="leave out the cases that no gate needs any more, because its verdict is certain",
+    )
+    parser.addini("mmsafety_early_stop", "default of --early-stop", type="bool", default=False)
     parser.addini("mmsafety_cases", "folders with suites (default: cases, else the shipped ones)", type="paths")
 
 
@@ -82,8 +90,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def _refuse_options_without_model(config: pytest.Config) -> None:
     given = [name for name, _, _ in _OPTIONS if config.getoption(f"mmsafety_{name.replace('-', '_')}") is not None]
-    if config.getoption("mmsafety_require_gates"):
-        given.append("require-gates")
+    given += [
+        name for name in ("require-gates", "early-stop") if config.getoption(f"mmsafety_{name.replace('-', '_')}")
+    ]
     if given and not config.option.collectonly:
         raise pytest.UsageError(f"--{given[0]}: there is nothing to ask; give --model=CHECKPOINT")
 
@@ -146,6 +155,8 @@ def _register_controller(config: pytest.Config, settings: Settings, *, distribut
     from pytest_mmsafety.settings import check_writable
 
     policy = _policy(config, settings)
+    if settings.early_stop:
+        _check_early_stop(settings, policy, distributed=distributed)
     baseline = _baseline(config, settings, policy)
     written = {
         "--save-run": settings.save_run,
@@ -175,6 +186,22 @@ def _policy(config: pytest.Config, settings: Settings) -> Policy | None:
     if settings.require_gates:
         raise pytest.UsageError("--require-gates: there are no gates; give --thresholds")
     return None
+
+
+def _check_early_stop(settings: Settings, policy: Policy | None, *, distributed: bool) -> None:
+    """Refuse what it does not go together with."""
+    if policy is None:
+        raise pytest.UsageError("--early-stop: there are no gates that could be certain; give --thresholds")
+    if distributed:
+        raise pytest.UsageError("--early-stop: works in one process, which sees every answer; leave out -n")
+    if settings.judge_phase == "after":
+        raise pytest.UsageError(
+            "--early-stop: judges have to speak while the target works; not with --judge-phase=after"
+        )
+    if settings.calibrations:
+        raise pytest.UsageError(
+            "--early-stop: gates that are corrected for a judge's errors need all cases; not with --calibration"
+        )
 
 
 def _baseline(config: pytest.Config, settings: Settings, policy: Policy | None) -> Run | None:
@@ -234,6 +261,7 @@ def _settings(config: pytest.Config) -> Settings:
         calibrations=parse_calibrations(_option(config, "calibration") or "", base),
         samples=parse_count("--samples", _option(config, "samples") or "1", 1000),
         subset=parse_share("--subset", _option(config, "subset") or "1"),
+        early_stop=bool(_option(config, "early-stop")),
         base=base,
         root=root,
     )

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pytest_mmsafety.claims import BROKEN, KEPT, UNSURE, Finding
+from pytest_mmsafety.claims import BROKEN, KEPT, UNSURE, Claim, Finding
 from pytest_mmsafety.statistics import Estimate
 
 if TYPE_CHECKING:
-    from pytest_mmsafety.gates import Gate
+    from pytest_mmsafety.gates import Gate, Stopped
 
 
 def report_only(gate: Gate, estimate: Estimate) -> str:
@@ -25,6 +25,15 @@ def verdict(gate: Gate, findings: Sequence[Finding]) -> str:
     return "; ".join(_claim(gate, finding) for finding in sorted(findings, key=lambda f: order.index(f.state)))
 
 
+def stopped(gate: Gate, claim: Claim, found: Stopped) -> str:
+    """For a gate that an early stop decided."""
+    value, low, high, bound = _percents((claim.estimate.value, claim.estimate.low, claim.estimate.high, claim.bound))
+    place = _place(bound, kept=found.state == KEPT, at_least=claim.at_least)
+    return (
+        f"{_name(gate)} {value} [{low}, {high}]: {place}, certain after {found.asked} of {found.of} cases (early stop)"
+    )
+
+
 def _claim(gate: Gate, finding: Finding) -> str:
     claim, estimate = finding.claim, finding.claim.estimate
     if claim.of:
@@ -33,12 +42,14 @@ def _claim(gate: Gate, finding: Finding) -> str:
     else:
         value, low, high, bound = _percents((estimate.value, estimate.low, estimate.high, claim.bound))
         start, counts = f"{_name(gate)} {value} [{low}, {high}]", _counts(estimate)
-        kept = claim.is_kept(estimate.value, estimate.value)
-        if claim.at_least:
-            place = f"{'above' if kept else 'below'} the required {bound}"
-        else:
-            place = f"{'within' if kept else 'above'} the allowed {bound}"
+        place = _place(bound, kept=claim.is_kept(estimate.value, estimate.value), at_least=claim.at_least)
     return f"{start}: {place}, {_how_sure(gate, finding)} {counts}"
+
+
+def _place(bound: str, *, kept: bool, at_least: bool) -> str:
+    if at_least:
+        return f"{'above' if kept else 'below'} the required {bound}"
+    return f"{'within' if kept else 'above'} the allowed {bound}"
 
 
 def _regression(gate: Gate, finding: Finding) -> tuple[str, str]:

@@ -50,6 +50,8 @@ class Settings:
     """How often each case is asked."""
     subset: float
     """Share of the clusters of each suite that this run is about, above 0 to 1."""
+    early_stop: bool
+    """Whether cases are left out that no gate needs any more."""
     base: Path
     """Where pytest was started: relative paths and the user's modules are looked up here."""
     root: Path
