@@ -156,7 +156,7 @@ def test_only_draws_the_pictures_of_one_file(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(draw_images, "IMAGES", tmp_path / "images")
     assert draw_images.main(["--only", "pictograms.yaml"]) == 0
     assert list((tmp_path / "images").iterdir()) == []
-    assert draw_images.main(["--only", "starter.yaml"]) == 0
+    assert draw_images.main(["--only", "first-suites.yaml"]) == 0
     assert (tmp_path / "images" / "three-fish.png").exists()
 
 
