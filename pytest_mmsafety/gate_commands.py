@@ -38,7 +38,13 @@ def add_commands(commands: Any) -> None:
         "plan", help="what each gate can find out with the cases it has, before a model is asked"
     )
     plan.add_argument("--thresholds", required=True, metavar="FILE", help="thresholds file, or a shipped policy")
-    plan.add_argument("--cases", nargs="*", default=[], metavar="SUITE", help="suite files or names; default: shipped")
+    plan.add_argument(
+        "--cases",
+        nargs="*",
+        default=[],
+        metavar="SUITE",
+        help="suite files or names; default: cases/, else the shipped ones",
+    )
     plan.add_argument("--data", action="append", default=[], metavar="NAME=PATH", help="folder of an official data set")
     plan.add_argument("--baseline", default="", metavar="RUN", help="a saved run, for how alike cases of a cluster are")
     plan.add_argument("--wish", type=float, metavar="RATE", help="true rate to be told from the bound: cases needed")
@@ -137,6 +143,8 @@ def _plan(arguments: argparse.Namespace) -> None:
     from pytest_mmsafety.power import Design, Plan, assumed_from, family_sizes, plan_gate
 
     policy = policy_named(arguments.thresholds)
+    if arguments.wish is not None and not 0 <= arguments.wish <= 1:
+        raise SetupError(f"--wish: {arguments.wish:g} is not a rate from 0 to 1")
     asked = list(_asked(arguments.cases, arguments.data))
     earlier = _earlier(arguments.baseline)
     sizes = family_sizes(policy.gates)
@@ -165,7 +173,9 @@ def _asked(suites: Sequence[str], data: Sequence[str]) -> Any:
     from pytest_mmsafety.suites import read_suite
 
     folders = parse_data(data, Path.cwd())
-    paths = [suite_file(name) for name in suites] or sorted(shipped("cases").glob("*.yaml"))
+    own = Path("cases")
+    folder = own if own.is_dir() else shipped("cases")
+    paths = [suite_file(name) for name in suites] or sorted(folder.glob("*.yaml"))
     for path in paths:
         try:
             suite = read_suite(path, folders)

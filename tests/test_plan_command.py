@@ -49,6 +49,14 @@ def test_json_and_a_wish(at: Project, capsys: pytest.CaptureFixture[str]) -> Non
     assert found["needed"] > 400  # 8 % is closer to the bound than what 400 cases can tell
 
 
+def test_the_suites_of_the_project_are_planned_for(at: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    at.thresholds(gate("small"), gate("large"))
+    assert main(["plan", "--thresholds=policy.yaml"]) == 0
+    out = capsys.readouterr().out
+    assert "20 cases" in out
+    assert "400 cases" in out
+
+
 def test_gates_without_cases_are_named(at: Project, capsys: pytest.CaptureFixture[str]) -> None:
     at.thresholds(gate("large"), gate("elsewhere"))
     assert "elsewhere  no case matches it\n" in plan(capsys)[1]
@@ -73,6 +81,7 @@ def test_a_baseline_says_how_alike_cases_are(at: Project, capsys: pytest.Capture
     [
         (["--baseline=none.json"], "--baseline: 'none.json' is neither a saved run nor"),
         (["--cases", "usbb"], "did you mean 'usb'?"),
+        (["--wish=7"], "--wish: 7 is not a rate from 0 to 1"),
         (["--data", "x"], "--data: 'x' is not NAME=PATH"),
     ],
 )
