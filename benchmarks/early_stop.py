@@ -8,14 +8,13 @@ standard error of the simulation.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import math
-import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+from parts import run_parts
 
 from pytest_mmsafety.claims import BROKEN, KEPT, UNSURE
 from pytest_mmsafety.sequential import EARLY_SHARE, SequentialTest, decide, plan_rounds, serving_order
@@ -24,20 +23,6 @@ from pytest_mmsafety.statistics import share_interval, spread_of_clusters
 ALPHA = 0.05
 LOOKS = 50
 """Of a run, evenly spaced."""
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a subset of the grid with a quarter of the draws")
-    parser.add_argument("--draws", type=int, default=2000)
-    parser.add_argument("--only", nargs="*", choices=[*PARTS], default=[*PARTS])
-    arguments = parser.parse_args()
-    draws = arguments.draws // 4 if arguments.quick else arguments.draws
-    for name in arguments.only:
-        start = time.perf_counter()
-        for line in PARTS[name](draws, quick=arguments.quick):
-            print(line, flush=True)
-        print(f"\n({name}: {time.perf_counter() - start:.0f} s)\n", flush=True)
 
 
 class Sample(NamedTuple):
@@ -242,4 +227,4 @@ def _share(share: float, draws: int) -> str:
 PARTS = {"errors": errors, "families": families, "savings": savings, "shares": shares}
 
 if __name__ == "__main__":
-    main()
+    run_parts(__doc__, PARTS, draws=2000)

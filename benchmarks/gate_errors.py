@@ -10,15 +10,14 @@ show. Prints the tables of docs/statistics.md. Shares carry the standard error o
 
 from __future__ import annotations
 
-import argparse
 import functools
 import itertools
 import math
-import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
+from parts import run_parts
 
 from pytest_mmsafety.gates import ASSURANCE, EVIDENCE, FAILED, PASSED, Gate, evaluate_gates
 from pytest_mmsafety.judges import Verdict
@@ -44,20 +43,6 @@ CASES = (30, 100, 300, 1000, 2000)
 CORRELATIONS = (0.0, 0.1, 0.3, 0.6, 1.0)
 MODELS = ("graded", "all or nothing")
 PROMISED_CLUSTERS = 10
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a subset of the grid with a quarter of the draws")
-    parser.add_argument("--draws", type=int, default=2000)
-    parser.add_argument("--only", nargs="*", choices=[*PARTS], default=[*PARTS])
-    arguments = parser.parse_args()
-    draws = arguments.draws // 4 if arguments.quick else arguments.draws
-    for name in arguments.only:
-        start = time.perf_counter()
-        for line in PARTS[name](draws, quick=arguments.quick):
-            print(line, flush=True)
-        print(f"\n({name}: {time.perf_counter() - start:.0f} s)\n", flush=True)
 
 
 # --- coverage
@@ -410,4 +395,4 @@ PARTS = {
 }
 
 if __name__ == "__main__":
-    main()
+    run_parts(__doc__, PARTS, draws=2000)

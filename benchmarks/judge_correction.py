@@ -8,14 +8,13 @@ Shares carry the standard error of the simulation.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import math
-import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+from parts import run_parts
 
 from pytest_mmsafety import correction
 from pytest_mmsafety.correction import Confusion, corrected_rate, prediction_powered, quality_limit
@@ -38,20 +37,6 @@ class Judge(NamedTuple):
 
 
 JUDGES = (Judge(0.99, 0.99), Judge(0.9, 0.98), Judge(0.95, 0.8), Judge(0.8, 0.9), Judge(0.7, 0.8))
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a subset of the grid with a quarter of the draws")
-    parser.add_argument("--draws", type=int, default=400)
-    parser.add_argument("--only", nargs="*", choices=[*PARTS], default=[*PARTS])
-    arguments = parser.parse_args()
-    draws = arguments.draws // 4 if arguments.quick else arguments.draws
-    for name in arguments.only:
-        start = time.perf_counter()
-        for line in PARTS[name](draws, quick=arguments.quick):
-            print(line, flush=True)
-        print(f"\n({name}: {time.perf_counter() - start:.0f} s)\n", flush=True)
 
 
 def coverage(draws: int, *, quick: bool) -> Iterator[str]:
@@ -243,4 +228,4 @@ def _share(share: float, draws: int) -> str:
 PARTS = {"coverage": coverage, "quality": quality, "methods": methods, "labels": labels}
 
 if __name__ == "__main__":
-    main()
+    run_parts(__doc__, PARTS, draws=400)
