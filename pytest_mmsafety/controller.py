@@ -300,12 +300,18 @@ class Controller:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if terminalreporter.config.option.collectonly or not (self._started and any(self._library.cases)):
             return
+        from pytest_mmsafety.judges.calibration import shipped_errors
         from pytest_mmsafety.summary import summary_lines
 
         terminalreporter.ensure_newline()
         terminalreporter.section("mmsafety")
         lines = summary_lines(
-            self._target, list(self._outcomes.values()), sum(self._calls.values()), self._gates, self._notes
+            self._target,
+            list(self._outcomes.values()),
+            sum(self._calls.values()),
+            self._gates,
+            self._notes,
+            errors={**shipped_errors(), **self._settings.calibrations},
         )
         for text, colour in lines:
             terminalreporter.write_line(text, **({colour: True} if colour else {}))

@@ -382,6 +382,8 @@ class Engine:
         verdicts = self._panel.judge(
             [a.asked.case for a in answers], [a.response for a in answers], [a.asked.image_digests for a in answers]
         )
+        for problem in self._panel.problems:
+            self._note(problem)
         return [
             Outcome(
                 case=answer.asked.case.key,

@@ -45,7 +45,8 @@ CREATE TABLE IF NOT EXISTS verdicts (
     label TEXT NOT NULL,
     score REAL,
     reason TEXT NOT NULL,
-    created TEXT NOT NULL
+    created TEXT NOT NULL,
+    probabilities TEXT NOT NULL DEFAULT '{}'
 ) WITHOUT ROWID
 """
 
@@ -104,11 +105,17 @@ class Store:
             raise sqlite3.DatabaseError(f"it has version {version}, this program writes version {VERSION}")
         connection.execute(_RESPONSES)
         connection.execute(_VERDICTS)
+        self._add_probabilities(connection)
         connection.execute(f"PRAGMA application_id = {APPLICATION}")
         connection.execute(f"PRAGMA user_version = {VERSION}")
         connection.execute("COMMIT")
         self._log_ahead(connection)
         return connection
+
+    def _add_probabilities(self, connection: sqlite3.Connection) -> None:
+        """Bring a store of 0.1.0's first weeks up to date: its verdicts had none."""
+        if "probabilities" not in {column for _, column, *_ in connection.execute("PRAGMA table_info(verdicts)")}:
+            connection.execute("ALTER TABLE verdicts ADD COLUMN probabilities TEXT NOT NULL DEFAULT '{}'")
 
     def _log_ahead(self, connection: sqlite3.Connection) -> None:
         """Write-ahead logging: readers never wait, and a killed process loses nothing that was committed."""
@@ -129,8 +136,11 @@ class Store:
 
     def get_verdicts(self, keys: Sequence[str]) -> dict[str, Verdict]:
         """Key -> verdict, for those that are known."""
-        rows = self._rows("SELECT key, judge, label, score, reason FROM verdicts", keys)
-        return {key: Verdict(*verdict) for key, *verdict in rows}
+        rows = self._rows("SELECT key, judge, label, score, reason, probabilities FROM verdicts", keys)
+        return {
+            key: Verdict(judge, label, score, reason, json.loads(probabilities))
+            for key, judge, label, score, reason, probabilities in rows
+        }
 
     def _rows(self, select: str, keys: Sequence[str]) -> Iterator[tuple[Any, ...]]:
         for start in range(0, len(keys), _LOOKUP):
@@ -146,8 +156,11 @@ class Store:
     def put_verdicts(self, verdicts: Mapping[str, Verdict]) -> None:
         """Keep *verdicts* by key, all or none. Raises ``sqlite3.Error`` when the disk does not take them."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        rows = [(key, v.judge, v.label, v.score, v.reason, now) for key, v in verdicts.items()]
-        self._write("INSERT OR REPLACE INTO verdicts VALUES (?, ?, ?, ?, ?, ?)", rows)
+        rows = [
+            (key, v.judge, v.label, v.score, v.reason, now, json.dumps(dict(v.probabilities)))
+            for key, v in verdicts.items()
+        ]
+        self._write("INSERT OR REPLACE INTO verdicts VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
 
     def _write(self, insert: str, rows: Sequence[tuple[Any, ...]]) -> None:
         self._connection.execute("BEGIN IMMEDIATE")

@@ -2,24 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from pytest_mmsafety.gates import FAILED, INCONCLUSIVE, NOT_EVALUATED, PASSED, GateResult
 from pytest_mmsafety.outcomes import Outcome
 
+if TYPE_CHECKING:
+    from pytest_mmsafety.judges.calibration import Calibration
+
 _COLOURS = {PASSED: "green", FAILED: "red", INCONCLUSIVE: "yellow", NOT_EVALUATED: "yellow"}
 
 
-def summary_lines(
-    target: str, outcomes: Sequence[Outcome], calls: int, gates: Sequence[GateResult] | None, notes: Sequence[str]
+def summary_lines(  # noqa: PLR0913 - all that it sums up
+    target: str,
+    outcomes: Sequence[Outcome],
+    calls: int,
+    gates: Sequence[GateResult] | None,
+    notes: Sequence[str],
+    *,
+    errors: Mapping[str, Calibration],
 ) -> Iterator[tuple[str, str]]:
-    """Lines with the colour of each (empty: none)."""
+    """Lines with the colour of each (empty: none). *errors*: what is known of how often judges err."""
     yield f"target: {target}", ""
     yield f"cases:  {_counts(outcomes, calls)}", ""
+    for line in _judges(outcomes, errors):
+        yield f"judge:  {line}", ""
     for note in notes:
         yield f"note:   {note}", "yellow"
     if gates:
         yield from gate_lines(gates)
+
+
+def _judges(outcomes: Sequence[Outcome], errors: Mapping[str, Calibration]) -> Iterator[str]:
+    """Of each judge whose word counts and whose errors are known, in a line."""
+    from pytest_mmsafety.correction import Confusion
+
+    first = [outcome.verdicts[0] for outcome in outcomes if outcome.verdicts]
+    asked = Counter(verdict.judge for verdict in first)
+    scored = Counter(verdict.judge for verdict in first if verdict.score is not None)
+    for name, count in asked.most_common():
+        if name in errors:
+            whole = errors[name].best({})
+            known = Confusion.of(whole)
+            yield (
+                f"{name} scored {scored[name]} of {count}; on {whole.n:,} answers labelled by people it found "
+                f"{known.sensitivity:.0%} of the failures that it scored and passed {known.specificity:.0%} of the rest"
+            )
 
 
 def gate_lines(gates: Sequence[GateResult]) -> Iterator[tuple[str, str]]:

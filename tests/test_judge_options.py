@@ -90,7 +90,7 @@ def test_guardrank_judges_a_run(project: Project, files: Files, workers: tuple[s
     result.stdout.fnmatch_lines(["*16 answered*0 unscored*"])
     verdicts = [record["verdicts"][0] for record in saved(project)["records"]]
     assert len({verdict["label"] for verdict in verdicts}) > 1
-    assert all(verdict["reason"].startswith("read as privacy; probabilities ") for verdict in verdicts)
+    assert all(verdict["reason"] == "read as privacy" and len(verdict["probabilities"]) == 4 for verdict in verdicts)
     fingerprint = saved(project)["environment"]["judge guardrank/1"]
     assert {verdict["judge"] for verdict in verdicts} == {f"guardrank/1+{fingerprint[:8]}"}
     assert saved(project)["settings"]["judge_args.llm"] == "llama"

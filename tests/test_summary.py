@@ -1,7 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pytest_mmsafety.gates import FAILED, INCONCLUSIVE, PASSED, Gate, GateResult
 from pytest_mmsafety.judges import Verdict
+from pytest_mmsafety.judges.calibration import shipped_errors
+from pytest_mmsafety.judges.guardrank_mini.errors import errors_of
+from pytest_mmsafety.judges.guardrank_mini.judge import NAME
+from pytest_mmsafety.judges.guardrank_mini.weights import shipped
+from pytest_mmsafety.judges.refusal import Refusal
 from pytest_mmsafety.outcomes import Outcome
 from pytest_mmsafety.summary import gate_lines, summary_lines
 
@@ -38,8 +45,29 @@ def test_what_was_asked_is_counted() -> None:
         Outcome("c", error="gone"), Outcome("d", skipped="no image"),
     ]  # fmt: skip
     counts = "2 answered, 1 not as expected (u), 1 unscored (?), 1 errors, 1 skipped, 1 from the store, 7 target calls"
-    assert list(summary_lines("tiny", outcomes, 7, None, ["stopped early"])) == [
+    assert list(summary_lines("tiny", outcomes, 7, None, ["stopped early"], errors={})) == [
         ("target: tiny", ""),
         (f"cases:  {counts}", ""),
         ("note:   stopped early", "yellow"),
     ]
+
+
+def test_judges_whose_errors_are_known_are_named_with_them() -> None:
+    errors = {name: replace(shipped_errors()["refusal/1"], judge=name) for name in ("j/1", "silent/1")}
+    outcomes = [
+        Outcome("a", "yes", (Verdict("j/1", "wrong", 1.0), Verdict("silent/1", "ok", 0.0))),
+        Outcome("b", "no", (Verdict("j/1", "?", None),)),
+        Outcome("c", "no", (Verdict("unknown/1", "ok", 0.0),)),
+    ]
+    (line,) = [text for text, _ in summary_lines("tiny", outcomes, 7, None, [], errors=errors) if "judge:" in text]
+    assert line == (
+        "judge:  j/1 scored 1 of 2; on 4,152 answers labelled by people it found 94% of the failures that it scored "
+        "and passed 93% of the rest"
+    )
+
+
+def test_every_judge_that_reads_meaning_is_shipped_with_its_errors() -> None:
+    assert set(shipped_errors()) == {Refusal.name, NAME}
+    for calibration in shipped_errors().values():
+        assert calibration.best({}).n > 1000
+    assert shipped_errors()[NAME].strata == errors_of(shipped().card, NAME).strata

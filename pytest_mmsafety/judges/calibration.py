@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
 
@@ -69,6 +71,14 @@ class Calibration:
         return max(fitting, key=lambda stratum: len(stratum.by))
 
 
+@cache
+def shipped_errors() -> Mapping[str, Calibration]:
+    """Judge with its version -> its errors as measured for this package, of the judges that have any."""
+    folder = files("pytest_mmsafety.judges") / "measured"
+    found = [_parsed(file.read_text(encoding="utf-8"), file.name) for file in folder.iterdir()]
+    return {calibration.judge: calibration for calibration in found}
+
+
 def save_calibration(calibration: Calibration, path: Path) -> None:
     """Write whole or not at all. Raises ``OSError``."""
     from pytest_mmsafety.run import write_atomically
@@ -80,8 +90,16 @@ def save_calibration(calibration: Calibration, path: Path) -> None:
 def load_calibration(path: Path) -> Calibration:
     """Read a calibration file. Raises :class:`SetupError` in one line if it is none, or of another version."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise SetupError(f"{path}: not a calibration file: {error}") from None
+    return _parsed(text, str(path))
+
+
+def _parsed(text: str, path: str) -> Calibration:
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise SetupError(f"{path}: not a calibration file: {error}") from None
     found = content.pop("format", None) if isinstance(content, dict) else None
     if found != FORMAT:

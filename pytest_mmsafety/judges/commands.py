@@ -1,4 +1,4 @@
-"""``mmsafety judge score | evaluate | label | import``: the options, and what they call."""
+"""``mmsafety judge score | evaluate | label | import | train``: the options, and what they call."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_mmsafety.errors import MmsafetyError, SetupError
-from pytest_mmsafety.judges.finetune import add_finetune
+from pytest_mmsafety.judges.finetune import add_guardrank
+from pytest_mmsafety.judges.guardrank_mini.command import add_mini
 from pytest_mmsafety.progress import Progress
 
 if TYPE_CHECKING:
@@ -29,7 +30,11 @@ def add_commands(commands: Commands) -> None:
     _add_evaluate(commands)
     _add_label(commands)
     _add_import(commands)
-    add_finetune(commands)
+    kinds = commands.add_parser("train", help="train a judge on labelled answers").add_subparsers(
+        required=True, metavar="KIND"
+    )
+    add_mini(kinds)
+    add_guardrank(kinds)
 
 
 def _add_score(commands: Commands) -> None:
@@ -158,10 +163,12 @@ def _labelled(arguments: argparse.Namespace) -> Labelled:
     if judge is None:
         scores = scores_of(answers, arguments.column)
         names = {str(answer.values.get("judge") or f"column {arguments.column}") for answer in answers}
-        return Labelled(answers, gold, scores, " and ".join(sorted(names))[:200], weights)
+        return Labelled(answers, gold, scores, " and ".join(sorted(names))[:200], weights, scores)
     verdicts = _ask(judge, answers, gold)
     name = " and ".join(sorted({verdict.judge for verdict in verdicts if verdict})) or judge.name
-    return Labelled(answers, gold, [verdict.score if verdict else None for verdict in verdicts], name, weights)
+    scores = [verdict.score if verdict else None for verdict in verdicts]
+    risks = [verdict.risk if verdict else None for verdict in verdicts]
+    return Labelled(answers, gold, scores, name, weights, risks)
 
 
 def _ask(judge: Judge, answers: Sequence[Answer], gold: Labels) -> list[Verdict | None]:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     Mask = NDArray[np.bool_]
 
 STRATA = ("dimension", "language", "source")
+OF_RANKING = ("auroc", "auprc", "ece", "brier")
+"""Measures of the risk: of every answer that has one, scored or not. The others are of scored answers alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,8 @@ class Labelled:
     judge: str
     weights: Sequence[float]
     """How many answers of the whole each stands for."""
+    risks: Sequence[float | None]
+    """``Verdict.risk``: what the judge ranks by, known of many answers that it abstains on; else the score."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,20 +164,20 @@ class _Table:
         self._tags = [{**answer.case.tags, "source": source_of(answer)} for answer in answers]
         top = labelled.gold.classes - 1
         gold = np.array([labelled.gold.values[i] for i in kept], dtype=int)
-        score = np.array([math.nan if labelled.scores[i] is None else labelled.scores[i] for i in kept], dtype=float)
-        self._scored = ~np.isnan(score)
-        known = np.where(self._scored, score, 0.0)
-        failed = known >= threshold
+        score, risk = (_column([values[i] for i in kept]) for values in (labelled.scores, labelled.risks))
+        self._scored, self._ranked = ~np.isnan(score), ~np.isnan(risk)
+        score, risk = np.nan_to_num(score), np.nan_to_num(risk)
+        failed = score >= threshold
         self._sample = Sample(
             positive=gold / top >= threshold,
-            score=known,
+            score=risk,
             failed=failed,
             gold=gold,
-            predicted=failed.astype(int) if top == 1 else np.floor(known * top + 0.5).astype(int),
+            predicted=failed.astype(int) if top == 1 else np.floor(score * top + 0.5).astype(int),
             classes=labelled.gold.classes,
             weight=np.array([labelled.weights[i] for i in kept]),
             cluster=np.unique([answer.cluster for answer in answers], return_inverse=True)[1],
-            graded=bool(np.any((known > 0) & (known < 1))) and top == 1,
+            graded=bool(np.any((risk > 0) & (risk < 1))) and top == 1,
         )
         self.weighted = bool(np.ptp(self._sample.weight) > 0)
 
@@ -192,13 +196,22 @@ class _Table:
         scored = mask & self._scored
         clusters = len(np.unique(self._sample.cluster[mask]))
         n, abstained = int(mask.sum()), int((mask & ~self._scored).sum())
-        if not scored.any():
-            return Part(by, n, abstained, clusters, {}, (), ())
-        sample = self._sample.of(scored)
-        table = confusion(sample, sample.weight[None, :])[0]
+        measures: dict[str, Interval] = {}
+        rows: tuple[tuple[float, ...], ...] = ()
+        if scored.any():
+            decided = self._sample.of(scored)
+            measures = measure(decided, seed, resamples)
+            table = confusion(decided, decided.weight[None, :])[0]
+            rows = tuple(tuple(float(cell) for cell in row) for row in table)
+        ranked = mask & self._ranked
+        if not ranked.any():
+            return Part(by, n, abstained, clusters, measures, rows, ())
+        sample = self._sample.of(ranked)
+        if np.any(ranked != scored):
+            found = measure(sample, seed, resamples)
+            measures |= {name: found[name] for name in OF_RANKING if name in found}
         bins = tuple(reliability(sample)) if sample.graded else ()
-        rows = tuple(tuple(float(cell) for cell in row) for row in table)
-        return Part(by, n, abstained, clusters, measure(sample, seed, resamples), rows, bins)
+        return Part(by, n, abstained, clusters, measures, rows, bins)
 
     def stratum(self, by: Mapping[str, str]) -> Stratum:
         import numpy as np
@@ -229,6 +242,12 @@ class _Table:
             negative_clusters=clusters(scored & ~yes),
             sources=tuple(sorted({tags["source"] for tags, inside in zip(self._tags, mask, strict=True) if inside})),
         )
+
+
+def _column(values: Sequence[float | None]) -> NDArray[np.float64]:
+    import numpy as np
+
+    return np.array([math.nan if value is None else value for value in values], dtype=float)
 
 
 def source_of(answer: Answer) -> str:

@@ -106,30 +106,36 @@ def _share(prompt: str, seed: int) -> float:
 # --- command
 
 
-def add_finetune(subparsers: Any) -> None:
-    """Add ``mmsafety judge finetune`` to the sub-parsers of ``mmsafety judge``."""
-    finetune = subparsers.add_parser("finetune", help="train GuardRank's models on labelled answers")
-    finetune.add_argument("kind", choices=sorted(PLANS), help="llm: four levels; encoder: hallucination")
-    finetune.add_argument("--data", type=Path, required=True, metavar="FILE", help=".jsonl or .csv; docs/judges.md")
-    finetune.add_argument("--base", type=Path, required=True, metavar="FOLDER", help="LLaMA-like, or RoBERTa")
-    finetune.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="the judge's files, and checkpoints")
+def add_guardrank(kinds: Any) -> None:
+    """Add ``llm`` and ``encoder`` to the sub-parsers of ``mmsafety judge train``."""
+    llm = kinds.add_parser("llm", help="GuardRank's four levels: LoRA on any LLaMA-like base")
+    encoder = kinds.add_parser("encoder", help="GuardRank's hallucination: a RoBERTa with two labels")
+    for name, kind in (("rank", int), ("alpha", float)):
+        llm.add_argument(f"--{name}", type=kind, metavar="N", help="of LoRA")
+    llm.add_argument("--targets", default="", metavar="A,B", help="linear layers that get LoRA (q_proj,v_proj)")
+    llm.add_argument("--dtype", default="auto", choices=["auto", "float32", "bfloat16"], help="of the base")
+    encoder.set_defaults(dtype="float32")
+    for kind_of, parser in (("llm", llm), ("encoder", encoder)):
+        _add_common(parser)
+        parser.set_defaults(run=_finetune, kind=kind_of)
+
+
+def _add_common(finetune: argparse.ArgumentParser) -> None:
+    finetune.add_argument("labels", type=Path, metavar="LABELS", help=".jsonl or .csv; docs/judges.md")
+    finetune.add_argument("--base", type=Path, required=True, metavar="FOLDER", help="the checkpoint to start from")
+    finetune.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="gets the judge's files")
     for name in ("lr", "epochs", "batch_size", "seed", "patience", "held_out_prompts", "dropout"):
         kind = float if name in ("lr", "held_out_prompts", "dropout") else int
         finetune.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar="N")
     finetune.add_argument("--held-out-models", default="", metavar="A,B", help="answers of these are only measured")
-    for name, kind in (("rank", int), ("alpha", float)):
-        finetune.add_argument(f"--{name}", type=kind, metavar="N", help="of LoRA")
-    finetune.add_argument("--targets", default="", metavar="A,B", help="linear layers that get LoRA (q_proj,v_proj)")
     finetune.add_argument("--device", default="auto", metavar="DEVICE")
-    finetune.add_argument("--dtype", default="auto", choices=["auto", "float32", "bfloat16"], help="of the LLM's base")
     finetune.add_argument("--save-every", type=int, default=200, metavar="STEPS")
-    finetune.add_argument("--restart", action="store_true", help="forget the checkpoint in --to")
-    finetune.set_defaults(run=_finetune)
+    finetune.add_argument("--restart", action="store_true", help="forget the state of a training in -o")
 
 
 def _finetune(arguments: argparse.Namespace) -> None:
     plan = plan_of(arguments)
-    parts = split(read_examples(arguments.data, arguments.kind), plan)
+    parts = split(read_examples(arguments.labels, arguments.kind), plan)
     if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", arguments.device):
         raise SetupError(f"--device={arguments.device}: expected auto, cpu, cuda, cuda:N or mps")
     torch = require("torch")
@@ -137,13 +143,13 @@ def _finetune(arguments: argparse.Namespace) -> None:
     dtype = arguments.dtype if arguments.dtype != "auto" else "bfloat16" if device.startswith("cuda") else "float32"
     if arguments.restart:
         for file in (STATE, f"best-{STATE}"):
-            (arguments.to / file).unlink(missing_ok=True)
+            (arguments.output / file).unlink(missing_ok=True)
     if arguments.kind == "llm":
         trainee = llm_trainee(arguments.base, plan, device, dtype)
     else:
         trainee = encoder_trainee(arguments.base, plan, device)
     found = train(
-        trainee, parts, plan, arguments.to,
+        trainee, parts, plan, arguments.output,
         facts=f"{arguments.kind} {arguments.base.resolve()} {dtype}",
         save_every=max(1, arguments.save_every),
         tell=_say,
@@ -151,13 +157,13 @@ def _finetune(arguments: argparse.Namespace) -> None:
     if arguments.kind == "encoder":
         for name in ("config.json", "tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt"):
             if (arguments.base / name).is_file():
-                shutil.copy(arguments.base / name, arguments.to / name)
+                shutil.copy(arguments.base / name, arguments.output / name)
     card = {"kind": arguments.kind, "base": arguments.base.name, "plan": asdict(plan), "train": len(parts.train)}
     measured = {name: asdict(quality) for name, quality in found.items()}
-    (arguments.to / CARD).write_text(json.dumps({**card, "measured": measured}, indent=1) + "\n", encoding="utf-8")
+    (arguments.output / CARD).write_text(json.dumps({**card, "measured": measured}, indent=1) + "\n", encoding="utf-8")
     for name, quality in found.items():
         _say(f"{name}: n={quality.n}, accuracy {quality.accuracy:.3f}, macro-F1 {quality.macro_f1:.3f}")
-    _say(str(arguments.to))
+    _say(str(arguments.output))
 
 
 def plan_of(arguments: argparse.Namespace) -> Plan:

@@ -324,5 +324,6 @@ def _grade(labels: Sequence[str], logits: Sequence[float]) -> Grade:
 
 
 def _verdict(judge: str, dimension: str, grade: Grade) -> Verdict:
-    shares = " ".join(f"{share:.2f}" for share in grade.probabilities)
-    return Verdict(judge, grade.label, grade.score, f"read as {dimension}; probabilities {shares}")
+    labels = LABELS["encoder" if len(grade.probabilities) == 2 else "llm"]
+    shares = {label: round(share, 4) for label, share in zip(labels, grade.probabilities, strict=True)}
+    return Verdict(judge, grade.label, grade.score, f"read as {dimension}", shares)

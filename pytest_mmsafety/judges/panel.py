@@ -20,8 +20,8 @@ from pytest_mmsafety.targets import import_attribute
 
 GROUP = "mmsafety.judges"
 JUDGE_ERROR = "judge-error"
-DEFAULTS = ("yes-no", "choice", "refusal")
-"""Asked in this order; open-ended harm (``expected: safe``) is beyond all of them."""
+DEFAULTS = ("yes-no", "choice", "refusal", "guardrank-mini")
+"""Asked in this order; only the last one speaks of open-ended harm (``expected: safe``)."""
 
 
 class Panel:
@@ -39,6 +39,12 @@ class Panel:
     def has_weights(self) -> bool:
         """Whether a judge has weights, which take a device and time."""
         return any("fingerprint" in dir(judge) for judge in (*self._by_name.values(), *self._by_expectation))
+
+    @property
+    def problems(self) -> list[str]:
+        """Which judges cannot go on, and why, by what they say themselves."""
+        said = {name: getattr(judge, "problem", "") for name, judge in self._by_name.items()}
+        return [f"the judge {name} was given up: {problem}" for name, problem in said.items() if problem]
 
     def release(self) -> None:
         """Have judges give their devices back."""
@@ -192,9 +198,13 @@ def _ask(judge: Judge, cases: Sequence[Case], responses: Sequence[str]) -> Seque
 
 
 def _checked(judge: Judge, verdict: object) -> Verdict:
-    """The verdict with a score that is a plain number from 0 to 1, or none."""
+    """The verdict with a score that is a plain number from 0 to 1, or none, and such probabilities."""
     if not isinstance(verdict, Verdict):
         return Verdict(judge.name, JUDGE_ERROR, None, f"it returned {verdict!r:.60}, expected a Verdict")
+    shares = verdict.probabilities
+    if not isinstance(shares, Mapping) or not all(isinstance(p, Real) and 0 <= p <= 1 for p in shares.values()):
+        return Verdict(judge.name, JUDGE_ERROR, None, f"its probabilities are {shares!r:.60}, expected 0 to 1 by label")
+    verdict = replace(verdict, probabilities={str(label): float(share) for label, share in shares.items()})
     if verdict.score is None:
         return verdict
     if not isinstance(verdict.score, Real) or not 0 <= verdict.score <= 1:

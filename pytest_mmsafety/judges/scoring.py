@@ -29,8 +29,8 @@ def verdicts_on(judge: Judge, answers: Sequence[Answer]) -> list[Verdict]:
     panel = Panel([judge])
     known = [i for i, answer in enumerate(answers) if _knows(judge, answer)]
     said = panel.judge([answers[i].case for i in known], [answers[i].response for i in known])
-    if problem := getattr(judge, "problem", ""):
-        raise SetupError(f"the judge {judge.name} was given up: {problem}")
+    if panel.problems:
+        raise SetupError(panel.problems[0])
     found = dict(zip(known, (verdicts[0] for verdicts in said), strict=True))
     return [
         found.get(i) or Verdict(judge.name, "unscored", None, f"this judge does not speak of {answer.case.expected!r}")
@@ -75,8 +75,8 @@ def judged_row(answer: Answer, verdict: Verdict) -> dict[str, Any]:
     given = {f"given_{name}" if name in ADDED else name: value for name, value in answer.values.items()}
     row: dict[str, Any] = {"line": answer.line, **given, **answer.case.tags, "expected": answer.case.expected}
     row |= {"label": verdict.label, "score": _official(answer, verdict.score)}
-    if probabilities := getattr(verdict, "probabilities", None):
-        row["probabilities"] = dict(probabilities) if isinstance(probabilities, Mapping) else list(probabilities)
+    if verdict.probabilities:
+        row["probabilities"] = dict(verdict.probabilities)
     return row | {"judge": verdict.judge, "reason": verdict.reason}
 
 

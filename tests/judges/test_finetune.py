@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from tiny_guardrank import Files
 
 from pytest_mmsafety.errors import MmsafetyError, SetupError
-from pytest_mmsafety.judges.finetune import add_finetune, read_examples, split
+from pytest_mmsafety.judges.finetune import add_guardrank, read_examples, split
 from pytest_mmsafety.judges.finetune_loop import STATE, Example, Plan, Split, encoder_trainee, llm_trainee, train
 from pytest_mmsafety.judges.guardrank import GuardRank
 from pytest_mmsafety.judges.lora import Shape
@@ -217,8 +217,8 @@ def test_held_out_models_are_measured_apart(files: Files, tmp_path: Path) -> Non
 
 def command(*words: str) -> None:
     parser = argparse.ArgumentParser()
-    add_finetune(parser.add_subparsers())
-    arguments = parser.parse_args(["finetune", *words])
+    add_guardrank(parser.add_subparsers())
+    arguments = parser.parse_args([*words])
     arguments.run(arguments)
 
 
@@ -228,7 +228,7 @@ def test_the_command_trains_goes_on_and_restarts(
 ) -> None:
     data = write(tmp_path / "data.jsonl", rows(kind))
     base = files.llm if kind == "llm" else files.encoder
-    words = [kind, f"--data={data}", f"--base={base}", f"--to={tmp_path / 'out'}", "--epochs=1", "--device=cpu"]
+    words = [kind, str(data), f"--base={base}", f"--output={tmp_path / 'out'}", "--epochs=1", "--device=cpu"]
     command(*words, "--held-out-models=model-1")
     said = capsys.readouterr().out
     assert "epoch 1: loss " in said
@@ -268,7 +268,7 @@ def test_bad_input_is_one_line(
     some = rows("llm", 40)
     some[1] |= change
     data = write(tmp_path / "data.jsonl", some)
-    defaults = [f"--data={data}", f"--base={files.llm}", f"--to={tmp_path / 'out'}", "--epochs=2", "--device=cpu"]
+    defaults = [str(data), f"--base={files.llm}", f"--output={tmp_path / 'out'}", "--epochs=2", "--device=cpu"]
     with pytest.raises(MmsafetyError) as error:
         command("llm", *defaults, *words)
     assert message in str(error.value)

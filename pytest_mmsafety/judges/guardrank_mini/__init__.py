@@ -1,0 +1,1 @@
+"""GuardRank-mini: the small judge that is shipped, and its training."""
