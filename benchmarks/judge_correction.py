@@ -1,6 +1,6 @@
 """Judges of known error: how often corrected intervals hold the true rate, and when a correction is refused.
 
-    python benchmarks/judge_correction.py [--quick] [--draws 400] [--only coverage quality methods labels]
+    python benchmarks/judge_correction.py [--quick] [--draws 400] [--only coverage ...]
 
 Seeded simulation, about ten minutes on one core (--quick: one); prints the tables of docs/statistics-sequential.md.
 Shares carry the standard error of the simulation.
@@ -195,6 +195,96 @@ def labels(draws: int, *, quick: bool) -> Iterator[str]:
         )
 
 
+def verdicts(draws: int, *, quick: bool) -> Iterator[str]:
+    """Prediction-powered, where as many flagged answers are labelled as others: each stands for other numbers."""
+    yield "| judge | rate | cases | labelled | coverage | above | below | width | without weights, covers |"
+    yield "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"
+    judges = (Judge(0.99, 0.99), Judge(0.9, 0.95), Judge(0.7, 0.9))
+    grid = itertools.product(judges, (0.0, 0.01, 0.05, 0.3), ((1000, 1, 60), (1000, 1, 200), (1200, 4, 200)))
+    for judge, rate, (n, size, labelled) in grid:
+        if quick and rate == 0.05:
+            continue
+        random = np.random.default_rng([n, labelled, int(rate * 100), int(judge.sensitivity * 100), 2])
+        counts = np.zeros(5)
+        code = np.arange(n) // size
+        for _ in range(draws):
+            failed = _failed(random, rate, n, size)
+            score = judge.says(random, failed).astype(float)
+            stands_for = np.full(n, np.nan)
+            for verdict in (0, 1):
+                of_it = random.permutation(np.flatnonzero(score == verdict))
+                drawn = of_it[: labelled // 2]
+                stands_for[drawn] = len(of_it) / max(len(drawn), 1)
+            label = np.where(np.isnan(stands_for), np.nan, failed)
+            found = prediction_powered(score, label, code, ALPHA, sampling=stands_for).estimate
+            unweighted = prediction_powered(score, label, code, ALPHA).estimate
+            assert found
+            assert unweighted
+            held = found.low <= rate <= found.high
+            counts += [held, found.low > rate, found.high < rate, found.high - found.low, 0]
+            counts[4] += unweighted.low <= rate <= unweighted.high
+        held_share, above, below, width, unweighted_held = (counts / draws).tolist()
+        yield (
+            f"| {judge.sensitivity:g}, {judge.specificity:g} | {rate:g} | {n}, clusters of {size} | {labelled} "
+            f"| {_share(held_share, draws)} | {above:.1%} | {below:.1%} | {width:.3f} | {unweighted_held:.0%} |"
+        )
+
+
+def abstentions(draws: int, *, quick: bool) -> Iterator[str]:
+    """Prediction-powered, where the judge abstains in a band of its risk: by what is predicted for those answers.
+
+    A fifth of each verdict, and of the unscored, is labelled. ``d'``: how far failures and others lie apart.
+    """
+    ways = ("as expected", "one half", "risk", "risk above one half", "risk of all", "labels alone", "left out")
+    yield f"| d', band | abstains: failures, others | rate | cases | coverage | {' | '.join(ways)} | left out covers |"
+    yield "| --- |" + " --- |" * (len(ways) + 5)
+    judges = ((2.0, (0.35, 0.8)), (2.0, (0.1, 0.97)), (3.5, (0.2, 0.9)), (3.5, (0.02, 0.998)))
+    for (apart, band), rate, (n, size) in itertools.product(judges, (0.02, 0.05, 0.2), ((1000, 1), (1200, 4))):
+        if quick and (rate == 0.05 or size > 1):
+            continue
+        random = np.random.default_rng([n, int(rate * 100), int(apart * 10), int(band[0] * 100)])
+        code, found = np.arange(n) // size, []
+        for _ in range(draws):
+            failed = _failed(random, rate, n, size)
+            margin = apart * random.normal(np.where(failed, apart / 2, -apart / 2))
+            risk = 1 / (1 + np.exp(-margin))  # calibrated as if half of the answers failed
+            guess = (risk > 0.5).astype(float)
+            unscored = (band[0] <= risk) & (risk <= band[1])
+            label, stands_for = _labelled_fifth(random, failed, np.where(unscored, 2, guess))
+            predictions = [np.where(unscored, other, guess) for other in (0.0, 0.5, risk)]
+            ends = [_powered(one, label, code, stands_for) for one in (*predictions, guess, risk)]
+            known, scored = ~np.isnan(label), ~unscored
+            ends.append(clustered_share(label[known], code[known], ALPHA, sampling=stands_for[known]))
+            ends.append(_powered(guess[scored], label[scored], code[scored], stands_for[scored]))
+            held = [ends[i].low <= rate <= ends[i].high for i in (0, -1)]
+            abstains = unscored[failed].mean() if failed.any() else np.nan, unscored[~failed].mean()
+            found.append([*abstains, *held, *(one.high - one.low for one in ends)])
+        failing, others, held, without, *widths = np.nanmean(found, axis=0).tolist()
+        yield (
+            f"| {apart:g}, {band[0]:g} to {band[1]:g} | {failing:.0%}, {others:.0%} | {rate:g} "
+            f"| {n}, clusters of {size} | {_share(held, draws)} | {' | '.join(f'{width:.3f}' for width in widths)} "
+            f"| {without:.0%} |"
+        )
+
+
+def _labelled_fifth(
+    random: np.random.Generator, failed: np.ndarray, verdict: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Labels of a fifth of each verdict, at least five, and how many answers each stands for; NaN elsewhere."""
+    stands_for = np.full(len(failed), np.nan)
+    for one in np.unique(verdict):
+        of_it = random.permutation(np.flatnonzero(verdict == one))
+        drawn = of_it[: max(len(of_it) // 5, 5)]
+        stands_for[drawn] = len(of_it) / len(drawn)
+    return np.where(np.isnan(stands_for), np.nan, failed), stands_for
+
+
+def _powered(score: np.ndarray, label: np.ndarray, code: np.ndarray, stands_for: np.ndarray) -> Estimate:
+    found = prediction_powered(score, label, code, ALPHA, sampling=stands_for).estimate
+    assert found
+    return found
+
+
 # --- samples
 
 
@@ -225,7 +315,14 @@ def _share(share: float, draws: int) -> str:
     return f"{share:.1%} ± {100 * math.sqrt(max(share * (1 - share), 1 / draws) / draws):.1f}"
 
 
-PARTS = {"coverage": coverage, "quality": quality, "methods": methods, "labels": labels}
+PARTS = {
+    "coverage": coverage,
+    "quality": quality,
+    "methods": methods,
+    "labels": labels,
+    "verdicts": verdicts,
+    "abstentions": abstentions,
+}
 
 if __name__ == "__main__":
     run_parts(__doc__, PARTS, draws=400)

@@ -8,11 +8,18 @@ has to help (:func:`prediction_powered`). Both return the raw number beside the 
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pytest_mmsafety.statistics import Estimate, clustered_difference, clustered_share, codes
+from pytest_mmsafety.statistics import (
+    Estimate,
+    case_shares,
+    cluster_residuals,
+    clustered_difference,
+    clustered_share,
+    codes,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,7 +29,6 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
-    Mask = NDArray[np.bool_]
 
 MIN_QUALITY = 0.3
 """Of a judge: the lower 95 % limit of sensitivity + specificity - 1 (0: guesses; 1: never errs)."""
@@ -259,53 +265,67 @@ def weighted_mean(parts: Sequence[tuple[float, Estimate]], alpha: float, *, inde
 # --- with labels of this run
 
 
-def prediction_powered(
+def prediction_powered(  # noqa: PLR0913 - what a survey knows of a case
     scores: Sequence[float] | Floats,
     labels: Sequence[float] | Floats,
     clusters: Sequence[Hashable] | Ints,
     alpha: float,
+    *,
+    strata: Ints | None = None,
+    weights: Mapping[Any, float] | None = None,
+    sampling: Floats | None = None,
 ) -> Corrected:
     """Mean of the *labels* that people would give to all cases, where a random part has one (NaN: none).
 
-    Prediction-powered inference (Angelopoulos et al. 2023, Science 382, 669-674): mean score of the cases without
-    labels + mean of (label - score) of those with. Where the judge would only add noise the labels stand alone (PPI++,
+    Prediction-powered inference (Angelopoulos et al. 2023, Science 382, 669-674): mean score of all cases + mean of
+    (label - score) of those with a label. Where the judge would only add noise the labels stand alone (PPI++,
     arXiv 2311.01453, tunes the weight of the judge; here it is 0 or 1, for which the intervals of shares and of
-    paired differences hold in small samples). Scores and labels: 0 to 1. Label whole clusters, drawn at random: the
-    other cases of a labelled cluster are left out. Nothing is assumed of the judge.
+    paired differences hold in small samples). Scores and labels: 0 to 1. Nothing is assumed of the judge.
+
+    *sampling*: of the labelled cases, how many each stands for, if the chances to be drawn were unequal; the mean over
+    labels is weighted with it (Zrnic and Candes 2024, Active Statistical Inference, ICML; Hajek's ratio form). The draw
+    may depend on the scores and tags of cases, not on their labels. *strata*, *weights*: of a weighted mean of strata,
+    as in :func:`~pytest_mmsafety.statistics.clustered_share`; every stratum needs a label.
     """
     import numpy as np
 
     score, label, code = np.asarray(scores, dtype=float), np.asarray(labels, dtype=float), codes(clusters)
-    raw = clustered_share(score, code, alpha)
+    raw = clustered_share(score, code, alpha, strata, weights)
     known = ~np.isnan(label)
-    labelled = np.bincount(code, known) > 0
-    if labelled.sum() < MIN_LABELLED:
-        return Corrected(raw, None, f"{labelled.sum()} clusters have labels, fewer than the {MIN_LABELLED} required")
-    others = ~labelled[code]
-    if not _helps(score, label, code, known, others):
-        return Corrected(raw, clustered_share(label[known], code[known], alpha), "")
-    judged = clustered_share(score[others], code[others], alpha)
-    rectifier = clustered_difference((label - score)[known], code[known], alpha)
-    value = min(max(judged.value + rectifier.value, 0.0), 1.0)
+    labelled = len(np.unique(code[known]))
+    if labelled < MIN_LABELLED and not known.all():
+        return Corrected(raw, None, f"{labelled} clusters have labels, fewer than the {MIN_LABELLED} required")
+    stands_for = None if sampling is None else np.asarray(sampling, dtype=float)[known]
+    drawn = (code[known], alpha, None if strata is None else strata[known], weights)
+    all_shares, stratum = case_shares(len(score), strata, weights)
+    shares = np.zeros(len(score))
+    shares[known] = case_shares(int(known.sum()), *drawn[2:], stands_for)[0]
+
+    def residuals(values: Floats, share: Floats) -> Floats:
+        return cluster_residuals(values, share, stratum, code)
+
+    error = np.where(known, label - score, 0.0)
+    of_judge, of_error = residuals(score, all_shares), residuals(error, shares)
+    of_labels = residuals(np.where(known, label, 0.0), shares)
+    variances = float(of_judge @ of_judge), float(of_error @ of_error)
+    covariance = max(float(of_judge @ of_error), 0.0)  # taken where it widens the interval
+    if sum(variances) + 2 * covariance >= float(of_labels @ of_labels):
+        return Corrected(raw, clustered_share(label[known], *drawn, sampling=stands_for), "")
+    rectifier = clustered_difference(error[known], *drawn, sampling=stands_for)
+    correlation = covariance / math.sqrt(math.prod(variances)) if all(variances) else 0.0
+    return Corrected(raw, _rectified(raw, rectifier, correlation, alpha), "")
+
+
+def _rectified(raw: Estimate, rectifier: Estimate, correlation: float, alpha: float) -> Estimate:
+    """Their sum, by MOVER with the correlation (0 to 1) of the two."""
+    value = min(max(raw.value + rectifier.value, 0.0), 1.0)
+
+    def width(one: float, other: float) -> float:
+        return math.sqrt(one**2 + other**2 + 2 * correlation * one * other)
 
     def interval(level: float) -> tuple[float, float]:
-        (low, high), (fall, rise) = judged.interval(level), rectifier.interval(level)
-        down = math.hypot(judged.value - low, rectifier.value - fall)
-        up = math.hypot(high - judged.value, rise - rectifier.value)
+        (low, high), (fall, rise) = raw.interval(level), rectifier.interval(level)
+        down, up = width(raw.value - low, rectifier.value - fall), width(high - raw.value, rise - rectifier.value)
         return max(value - down, 0.0), min(value + up, 1.0)
 
-    return Corrected(raw, Estimate(value, *interval(alpha), len(score), raw.clusters, interval), "")
-
-
-def _helps(score: Floats, label: Floats, code: Ints, known: Mask, others: Mask) -> bool:
-    """Whether the estimate varies less with the judge than with the labels alone."""
-    import numpy as np
-
-    if not others.any():
-        return False
-
-    def variance(values: Floats, mask: Mask) -> float:
-        of_cluster = np.bincount(code[mask], values[mask] - values[mask].mean()) / mask.sum()
-        return float(of_cluster @ of_cluster)
-
-    return variance(score, others) + variance(label - score, known) < variance(label, known)
+    return Estimate(value, *interval(alpha), raw.n, raw.clusters, interval)

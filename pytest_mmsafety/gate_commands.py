@@ -16,6 +16,7 @@ from pytest_mmsafety.errors import SetupError, SuiteError
 if TYPE_CHECKING:
     from pytest_mmsafety.gates import Gate, GateResult
     from pytest_mmsafety.judges.calibration import Calibration
+    from pytest_mmsafety.labels import Labels
     from pytest_mmsafety.policies import Policy
     from pytest_mmsafety.run import Run
 
@@ -30,6 +31,7 @@ def add_commands(commands: Any) -> None:
         "--baseline-allow", default="", metavar="KIND,...", help="compare although these differ: decoding,judge,cases"
     )
     gate.add_argument("--calibration", default="", metavar="FILE,...", help="how often judges err")
+    gate.add_argument("--labels", type=Path, metavar="GOLD", help="people's labels of this run (mmsafety judge import)")
     gate.add_argument("--require-gates", action="store_true", help="a gate that could not be evaluated blocks")
     gate.add_argument("--json", action="store_true", help="print JSON")
     gate.set_defaults(run=_gate)
@@ -75,31 +77,38 @@ def policy_named(spec: str) -> Policy:
 
 def _gate(arguments: argparse.Namespace) -> int:
     from pytest_mmsafety.baselines import parse_allowed
+    from pytest_mmsafety.labels import load_labels
     from pytest_mmsafety.run import load_run
     from pytest_mmsafety.settings import parse_calibrations
     from pytest_mmsafety.summary import gate_lines
 
+    if arguments.labels and arguments.calibration:
+        raise SetupError("--labels: not with --calibration, both correct the same numbers; expected one of them")
     run = load_run(arguments.run_file)
     policy = policy_named(arguments.thresholds)
     baseline = _earlier(arguments.baseline)
     calibrations = parse_calibrations(arguments.calibration, Path.cwd())
+    labels = load_labels(arguments.labels, run.records) if arguments.labels else None
     check_comparable(run, policy.gates, baseline, parse_allowed(arguments.baseline_allow))
-    results = judge_saved_run(run, policy.gates, baseline, calibrations, require=arguments.require_gates)
+    results = judge_saved_run(run, policy.gates, baseline, calibrations, labels, require=arguments.require_gates)
     if arguments.json:
         document = {"target": run.target, "policy": policy.name, "blocks": any(result.blocks for result in results)}
         json.dump({**document, "gates": [asdict(result) for result in results]}, sys.stdout, indent=1)
         sys.stdout.write("\n")
     else:
         sys.stdout.write(f"target: {run.target}, {run.created}\n")
+        if labels:
+            sys.stdout.write(f"labels: {_extent(labels, run)}\n")
         sys.stdout.writelines(f"{line}\n" for line, _ in gate_lines(results))
     return int(any(result.blocks for result in results))
 
 
-def judge_saved_run(
+def judge_saved_run(  # noqa: PLR0913 - all that a verdict depends on
     run: Run,
     gates: Sequence[Gate],
     baseline: Run | None,
     calibrations: Mapping[str, Calibration] = {},
+    labels: Labels | None = None,
     *,
     require: bool = False,
 ) -> list[GateResult]:
@@ -111,7 +120,20 @@ def judge_saved_run(
     if all(reasons):
         raise SetupError(f"--thresholds: matches no case of the run; gate {gates[0].name!r}: {reasons[0]}")
     before = None if baseline is None else baseline.records
-    return evaluate_gates(run.records, gates, require=require, baseline=before, calibrations=calibrations)
+    return evaluate_gates(
+        run.records, gates, require=require, baseline=before, calibrations=calibrations, labels=labels
+    )
+
+
+def _extent(labels: Labels, run: Run) -> str:
+    """How much of the run people labelled. Of a sample that is done, weights add up to all answers."""
+    answers = sum(record.response is not None for record in run.records)
+    unsure = sum(label.failure is None for label in labels.of.values())
+    stand_for = sum(label.stands_for for label in labels.of.values())
+    text = f"{len(labels.of)} of {answers} answers" + (f", {unsure} of them without a decision" if unsure else "")
+    if abs(stand_for - answers) <= 0.01 * answers:
+        return text
+    return f"{text}; they stand for {stand_for:.0f}: if a part of the sample is not labelled, a random one is assumed"
 
 
 def check_comparable(

@@ -19,6 +19,11 @@ def report_only(gate: Gate, estimate: Estimate) -> str:
     return f"{_name(gate)} {value} [{low}, {high}]: {what} {_counts(estimate)}"
 
 
+def no_baseline(gate: Gate) -> str:
+    """For a gate with ``max_regression`` where there is nothing to compare to."""
+    return f"gate {gate.name!r} has max_regression, but there is no baseline to compare to; expected a saved run"
+
+
 def verdict(gate: Gate, findings: Sequence[Finding]) -> str:
     """All that was found, the most serious first."""
     order = (BROKEN, UNSURE, KEPT)
@@ -64,7 +69,7 @@ def _regression(gate: Gate, finding: Finding) -> tuple[str, str]:
 
 
 def _how_sure(gate: Gate, finding: Finding) -> str:
-    wants = f"this gate {'passes' if gate.rule == 'assurance' else 'fails'} only on proof"
+    wants = f"this gate {'passes' if gate.needs_proof else 'fails'} only on proof"
     if finding.state == KEPT:
         return "also at the worse end of the interval"
     if finding.state == BROKEN:

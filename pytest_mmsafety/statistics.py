@@ -82,17 +82,20 @@ class Spread(NamedTuple):
     """The same if clusters do not matter."""
 
 
-def clustered_share(
+def clustered_share(  # noqa: PLR0913 - what a survey knows of a case
     values: Sequence[float] | Floats,
     clusters: Sequence[Hashable] | Ints,
     alpha: float,
     strata: Sequence[Hashable] | Ints | None = None,
     weights: Mapping[Any, float] | None = None,
+    *,
+    sampling: Floats | None = None,
 ) -> Estimate:
     """Mean of *values* (each 0 to 1) with a confidence interval of level ``1 - alpha``.
 
     Cases of one cluster may depend on each other as much as they like; clusters are independent. With
-    *weights* (summing to 1) the estimate is the weighted mean of the means of the *strata*.
+    *weights* (summing to 1) the estimate is the weighted mean of the means of the *strata*. *sampling*: how many
+    cases each stands for, above 0, where they were drawn with unequal chances.
 
     The interval is the one of Korn and Graubard (1998, Survey Methodology 24, 193-201): Clopper-Pearson
     at an effective sample size, see :func:`effective_size` for where ours is more careful. ``values`` must
@@ -101,7 +104,7 @@ def clustered_share(
     import numpy as np
 
     x = np.asarray(values, dtype=float)
-    share, stratum = _case_weights(len(x), strata, weights)
+    share, stratum = case_shares(len(x), strata, weights, sampling)
     spread = _spread(x, share, stratum, codes(clusters))
     return _estimate(spread, float(spread.value), lambda level: share_interval(spread, level), alpha)
 
@@ -127,14 +130,18 @@ def clustered_ratio(
     return _estimate(spread, float(spread.value), lambda level: share_interval(spread, level), alpha)
 
 
-def clustered_difference(
+def clustered_difference(  # noqa: PLR0913 - what a survey knows of a case
     differences: Sequence[float] | Floats,
     clusters: Sequence[Hashable] | Ints,
     alpha: float,
     strata: Sequence[Hashable] | Ints | None = None,
     weights: Mapping[Any, float] | None = None,
+    *,
+    sampling: Floats | None = None,
 ) -> Estimate:
     """Mean of paired *differences* (each -1 to 1) with a confidence interval of level ``1 - alpha``.
+
+    *strata*, *weights* and *sampling* as in :func:`clustered_share`.
 
     The mean rise and the mean fall are shares, each with the interval of :func:`clustered_share`; the interval
     of rise - fall follows from the variances that these recover (MOVER: Zou and Donner 2008, Statistics in
@@ -145,10 +152,10 @@ def clustered_difference(
     import numpy as np
 
     x = np.asarray(differences, dtype=float)
-    share, stratum = _case_weights(len(x), strata, weights)
+    share, stratum = case_shares(len(x), strata, weights, sampling)
     code = codes(clusters)
     rise, fall = (_spread(part, share, stratum, code) for part in (np.maximum(x, 0), np.maximum(-x, 0)))
-    correlation = correlation_of(rise, fall, _between_clusters(_residual(x, share, stratum, code)))
+    correlation = correlation_of(rise, fall, _between_clusters(cluster_residuals(x, share, stratum, code)))
     value = round(float(rise.value - fall.value), 12)
     return _estimate(rise, value, lambda level: difference_interval(rise, fall, correlation, level), alpha)
 
@@ -235,11 +242,11 @@ def _spread(x: Floats, share: Floats, stratum: Ints, cluster: Ints) -> Spread:
     rarer = min(int(np.count_nonzero(np.bincount(cluster, part))) for part in (x, 1 - x))
     fewest, most = 1 / float(of_cluster @ of_cluster), _independent_size(value, x, share, stratum)
     degrees = len(of_cluster) - int(stratum.max()) - 1
-    variance = _between_clusters(_residual(x, share, stratum, cluster))
+    variance = _between_clusters(cluster_residuals(x, share, stratum, cluster))
     return Spread(value, variance, rarer, len(x), len(of_cluster), degrees, fewest, most)
 
 
-def _residual(x: Floats, share: Floats, stratum: Ints, cluster: Ints) -> Floats:
+def cluster_residuals(x: Floats, share: Floats, stratum: Ints, cluster: Ints) -> Floats:
     """What each cluster adds to the estimate beyond what its cases' strata add on average."""
     import numpy as np
 
@@ -261,7 +268,8 @@ def _independent_size(value: Any, x: Floats, share: Floats, stratum: Ints) -> fl
     if len(weighted) == 1:
         return size
     count = np.bincount(stratum)
-    rate = (np.bincount(stratum, x) + 1) / (count + 2)
+    mean = np.bincount(stratum, share * x) / np.bincount(stratum, share)
+    rate = (count * mean + 1) / (count + 2)
     return max(size, float(value * (1 - value) / (weighted @ (rate * (1 - rate)))))
 
 
@@ -289,14 +297,18 @@ def codes(labels: Sequence[Hashable] | Ints, among: Any = None) -> Ints:
     return np.unique(labels if among is None else labels[among], return_inverse=True)[1]
 
 
-def _case_weights(
-    n: int, strata: Sequence[Hashable] | Ints | None, weights: Mapping[Any, float] | None
+def case_shares(
+    n: int,
+    strata: Sequence[Hashable] | Ints | None,
+    weights: Mapping[Any, float] | None,
+    sampling: Floats | None = None,
 ) -> tuple[Floats, Ints]:
-    """What each case contributes to the estimate (sums to 1), and its stratum."""
+    """What each case contributes to an estimate (sums to 1), and its stratum."""
     import numpy as np
 
+    stands_for = np.ones(n) if sampling is None else sampling
     if strata is None or not weights:
-        return np.full(n, 1 / n), np.zeros(n, dtype=int)
+        return stands_for / stands_for.sum(), np.zeros(n, dtype=int)
     stratum = codes(strata)
     weight = np.array([weights[label] for label in (strata.tolist() if isinstance(strata, np.ndarray) else strata)])
-    return weight / np.bincount(stratum)[stratum], stratum
+    return weight * stands_for / np.bincount(stratum, stands_for)[stratum], stratum

@@ -248,3 +248,59 @@ def test_labels_repair_a_judge_of_unknown_errors(rate: float, judge: tuple[float
         raw_held += found.raw.low <= rate <= found.raw.high
     assert held >= 0.93 * 150
     assert raw_held < held
+
+
+@pytest.mark.parametrize(
+    ("rate", "judge"), [(0.0, (0.9, 0.9)), (0.05, (0.7, 0.9)), (0.3, (0.9, 0.95)), (0.3, (0.6, 0.9))]
+)
+def test_labels_drawn_by_verdict_repair_the_judge_if_they_are_weighted(rate: float, judge: tuple[float, float]) -> None:
+    """As many of the flagged answers as of the others: each stands for another number of answers."""
+    random, held, unweighted_held = np.random.default_rng(11), 0, 0
+    for _ in range(150):
+        failed = random.random(800) < rate
+        score = (random.random(800) < np.where(failed, judge[0], 1 - judge[1])).astype(float)
+        stands_for = np.full(800, np.nan)
+        for verdict in (0, 1):
+            of_it = random.permutation(np.flatnonzero(score == verdict))
+            stands_for[of_it[:60]] = max(len(of_it) / 60, 1)
+        label = np.where(np.isnan(stands_for), np.nan, failed)
+        found = prediction_powered(score, label, range(800), 0.05, sampling=stands_for).estimate
+        wrong = prediction_powered(score, label, range(800), 0.05).estimate
+        assert found is not None
+        assert wrong is not None
+        held += found.low <= rate <= found.high
+        unweighted_held += wrong.low <= rate <= wrong.high
+    assert held >= 0.93 * 150
+    assert unweighted_held < held or rate == 0
+
+
+@pytest.mark.parametrize("rates", [(0.05, 0.05), (0.02, 0.6)])
+def test_labels_of_a_weighted_mean_hold_the_level(rates: tuple[float, float]) -> None:
+    random, held = np.random.default_rng(13), 0
+    strata = np.arange(900) % 3 // 2
+    truth = 0.5 * rates[0] + 0.5 * rates[1]
+    for _ in range(150):
+        failed = random.random(900) < np.array(rates)[strata]
+        score = (random.random(900) < np.where(failed, 0.8, 0.1)).astype(float)
+        label = np.where(np.isin(np.arange(900), random.permutation(900)[:120]), failed, np.nan)
+        weights, sampling = {0: 0.5, 1: 0.5}, np.ones(900)
+        found = prediction_powered(
+            score, label, range(900), 0.05, strata=strata, weights=weights, sampling=sampling
+        ).estimate
+        assert found is not None
+        held += found.low <= truth <= found.high
+    assert held >= 0.93 * 150
+
+
+def test_judge_and_errors_that_go_together_in_clusters_widen_the_interval() -> None:
+    """Where the judge finds half of a bad cluster, it misses the other half: the two do not make up for each other."""
+    bad = np.repeat(np.arange(200) % 4 == 0, 4)
+    score = (bad & (np.arange(800) % 4 < 2)).astype(float)
+    label = np.where(np.arange(800) < 400, bad, np.nan)
+    together = prediction_powered(score, label, np.repeat(range(200), 4), 0.05).estimate
+    shuffled = np.random.default_rng(1).permutation(800)
+    apart = prediction_powered(score[shuffled], label[shuffled], np.repeat(range(200), 4), 0.05).estimate
+    assert together is not None
+    assert apart is not None
+    assert together.value == pytest.approx(0.25)
+    assert together.high - together.low > 1.3 * (apart.high - apart.low)

@@ -148,7 +148,7 @@ def test_a_bound_is_kept_at_the_bound() -> None:
         ([missing(i, skipped="never published") for i in range(3)], "all 3 cases were skipped (never published)"),
         (
             [*scores(0, 8), record(8, None), record(9, None)],
-            "2 of 10 answers are unscored, more than the 10% allowed",
+            "2 of 10 answers are unscored (yes-no/1: x), more than the 10% allowed",
         ),
     ],
     ids=["none", "missing", "error", "mixed", "skipped", "unscored"],

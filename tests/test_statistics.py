@@ -74,6 +74,22 @@ def test_weights_make_a_macro_mean() -> None:
     assert estimate.high - estimate.low > 0.1
 
 
+def test_equal_chances_to_be_drawn_change_nothing() -> None:
+    values, clusters, strata = [1.0, 0.0, 0.5, 0.0] * 20, [i // 2 for i in range(80)], [i % 4 // 2 for i in range(80)]
+    for function in (clustered_share, clustered_difference):
+        plain = function(values, clusters, 0.05, strata, {0: 0.3, 1: 0.7})
+        drawn = function(values, clusters, 0.05, strata, {0: 0.3, 1: 0.7}, sampling=np.full(80, 7.0))
+        assert (drawn.value, drawn.low, drawn.high) == pytest.approx((plain.value, plain.low, plain.high))
+
+
+def test_a_case_that_stands_for_many_counts_for_many_but_tells_no_more_than_one() -> None:
+    values, stands_for = [1.0] * 10 + [0.0] * 90, np.array([1.0] * 10 + [10.0] * 90)
+    found = clustered_share(values, range(100), 0.05, sampling=stands_for)
+    assert found.value == pytest.approx(10 / 910)
+    assert found.high > clustered_share([1.0] * 10 + [0.0] * 900, range(910), 0.05).high
+    assert clustered_share([0.0] * 100, range(100), 0.05, sampling=stands_for).high > 1 - 0.025 ** (1 / 100)
+
+
 def test_strata_of_different_rates_leave_less_to_chance() -> None:
     """Half of the weight on a rate of 2 %, half on 90 %: narrower than one sample with the same mean."""
     values = [1.0] * 2 + [0.0] * 98 + [1.0] * 90 + [0.0] * 10
