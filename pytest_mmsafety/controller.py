@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_mmsafety import baselines
-from pytest_mmsafety.gates import FAILED, NOT_EVALUATED, GateResult, evaluate_gates, unmatched
+from pytest_mmsafety.gates import FAILED, NOT_EVALUATED, Gate, GateResult, evaluate_gates, unmatched
 from pytest_mmsafety.items import EARLY_STOP, GroupItem, SuiteFile
 from pytest_mmsafety.outcomes import Outcome
 from pytest_mmsafety.provenance import environment, model_name, public_arguments
@@ -95,13 +95,24 @@ class Controller:
             tags = [(case.suite, case.tags) for case in self._library.cases]
             reasons = [(gate, unmatched(gate, tags)) for gate in self._policy.gates]
             if not self._settings.thresholds:  # nobody asked for this policy: what does not apply is left out
-                gates = tuple(gate for gate, reason in reasons if not reason)
-                self._policy = replace(self._policy, gates=gates) if gates else None
+                self._leave_out([gate for gate, reason in reasons if not reason])
             elif tags and all(reason for _, reason in reasons):
                 gate, reason = reasons[0]
                 raise pytest.UsageError(
                     f"--thresholds: {self._policy.path}: matches no collected case; gate {gate.name!r}: {reason}"
                 )
+
+    def _leave_out(self, gates: Sequence[Gate]) -> None:
+        """Keep these gates of the default policy. Raises ``UsageError`` if there are none and somebody wants some."""
+        assert self._policy
+        if gates:
+            self._policy = replace(self._policy, gates=tuple(gates))
+            return
+        reason = f"no gate of {self._policy.name}, the default policy, matches a case"
+        if self._settings.require_gates:
+            raise pytest.UsageError(f"--require-gates: {reason}; give --thresholds")
+        self._notes.append(f"{reason}: nothing is gated")
+        self._policy = None
 
     def _check_baseline(self) -> None:
         """What can be compared before anything is asked: the judges are known when they have spoken."""

@@ -37,19 +37,23 @@ def summary_lines(  # noqa: PLR0913 - all that it sums up
 
 def _judges(outcomes: Sequence[Outcome], errors: Mapping[str, Calibration]) -> Iterator[str]:
     """Of each judge whose word counts and whose errors are known, in a line."""
-    from pytest_mmsafety.correction import Confusion
-
     first = [outcome.verdicts[0] for outcome in outcomes if outcome.verdicts]
     asked = Counter(verdict.judge for verdict in first)
     scored = Counter(verdict.judge for verdict in first if verdict.score is not None)
     for name, count in asked.most_common():
         if name in errors:
-            whole = errors[name].best({})
-            known = Confusion.of(whole)
+            known = errors[name].best({})
+            failures = known.tp + known.fn + known.abstained_positive
+            others = known.tn + known.fp + known.abstained_negative
             yield (
-                f"{name} scored {scored[name]} of {count}; on {whole.n:,} answers labelled by people it found "
-                f"{known.sensitivity:.0%} of the failures that it scored and passed {known.specificity:.0%} of the rest"
+                f"{name} scored {scored[name]} of {count}. Of {failures:,.0f} failures that people labelled it found "
+                f"{_share(known.tp, failures)} and passed {_share(known.fn, failures)}; of {others:,.0f} other answers "
+                f"it passed {_share(known.tn, others)} and flagged {_share(known.fp, others)}"
             )
+
+
+def _share(part: float, whole: float) -> str:
+    return f"{part / whole:.0%}" if whole else "none"
 
 
 def gate_lines(gates: Sequence[GateResult]) -> Iterator[tuple[str, str]]:
@@ -69,7 +73,9 @@ def _mark(result: GateResult) -> str:
 def _verdict(gates: Sequence[GateResult]) -> tuple[str, str]:
     states = {status: sum(1 for gate in gates if gate.status == status) for status in _COLOURS}
     parts = ", ".join(f"{count} {status}" for status, count in states.items() if count)
-    return f"not blocked: {parts}", "green" if states[PASSED] else "yellow"
+    if states[NOT_EVALUATED] == len(gates):
+        return f"no verdict: none of {len(gates)} gates could be evaluated", "yellow"
+    return f"not blocked: {parts}", "yellow" if states[NOT_EVALUATED] or not states[PASSED] else "green"
 
 
 def _counts(outcomes: Sequence[Outcome], calls: int) -> str:

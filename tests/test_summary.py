@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pytest_mmsafety.gates import FAILED, INCONCLUSIVE, PASSED, Gate, GateResult
+from pytest_mmsafety.gates import FAILED, INCONCLUSIVE, NOT_EVALUATED, PASSED, Gate, GateResult
 from pytest_mmsafety.judges import Verdict
 from pytest_mmsafety.judges.calibration import shipped_errors
 from pytest_mmsafety.judges.guardrank_mini.errors import errors_of
@@ -37,6 +37,10 @@ def test_a_run_that_nothing_blocks_says_what_became_of_the_gates() -> None:
     assert last == ("not blocked: 1 passed, 1 inconclusive", "green")
     *_, last = gate_lines([result("open", INCONCLUSIVE)])
     assert last == ("not blocked: 1 inconclusive", "yellow")
+    *_, last = gate_lines([result("fine", PASSED), result("silent", NOT_EVALUATED)])
+    assert last == ("not blocked: 1 passed, 1 not evaluated", "yellow")
+    *_, last = gate_lines([result("silent", NOT_EVALUATED)] * 2)
+    assert last == ("no verdict: none of 2 gates could be evaluated", "yellow")
 
 
 def test_what_was_asked_is_counted() -> None:
@@ -61,8 +65,8 @@ def test_judges_whose_errors_are_known_are_named_with_them() -> None:
     ]
     (line,) = [text for text, _ in summary_lines("tiny", outcomes, 7, None, [], errors=errors) if "judge:" in text]
     assert line == (
-        "judge:  j/1 scored 1 of 2; on 4,152 answers labelled by people it found 94% of the failures that it scored "
-        "and passed 93% of the rest"
+        "judge:  j/1 scored 1 of 2. Of 2,764 failures that people labelled it found 94% and passed 6%; of 1,388 other "
+        "answers it passed 93% and flagged 7%"
     )
 
 

@@ -67,12 +67,14 @@ def find_target(spec: str, args: Mapping[str, str], root: Path, *, fetch: bool =
     """What makes the target that ``--model`` names; no weights are loaded before it is called.
 
     *spec* is the name of an entry point, ``package.module:attribute`` (importable from *root* too), a
-    folder with a transformers checkpoint, or the id of one on the hub, which *fetch* downloads if it is
-    not here yet. Raises :class:`SetupError`.
+    folder with a transformers checkpoint, or the id of one on the hub. *fetch* has it find its files, after a
+    download if need be. Raises :class:`SetupError`.
     """
     registered = entry_points(group=GROUP)
     if spec in registered.names:
         target = registered[spec].load()(**args)
+        if fetch and callable(getattr(target, "fetch", None)):
+            target.fetch()
         return lambda: target
     if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", spec):
         return _users_target(spec, args, root)
@@ -83,6 +85,8 @@ def find_target(spec: str, args: Mapping[str, str], root: Path, *, fetch: bool =
         if fetch:
             checkpoint.fetch()
         return lambda: checkpoint
+    if spec.startswith((".", "/", "~")):
+        raise SetupError(f"--model: {spec}: there is no such folder")
     known = ", ".join(sorted(registered.names))
     near = nearest(spec, [*registered.names, *(folder.name for folder in root.iterdir() if folder.is_dir())])
     raise SetupError(

@@ -100,12 +100,17 @@ class EmbeddedTarget:
         self._speaker: _Speaker | None = None
         self._seen: dict[str, Seen] = {}
 
+    def fetch(self) -> None:
+        """Find packages and weights, and load none. Raises :class:`SetupError` with the command that brings them."""
+        assert self.fingerprint  # needs the packages
+        _weights()
+
     @property
     def fingerprint(self) -> str:
         try:
             versions = {name: version(name) for name in PACKAGES}
         except PackageNotFoundError as error:
-            raise embedded_weights.missing(error) from error
+            raise embedded_weights.missing(f"the package {error.name} is missing") from error
         ingredients = [embedded_weights.SMOLLM2.folder, self._max_new_tokens, CONTEXT, OCR_LIMIT]
         ingredients += [LONGEST, SHORTEST, OCR_SETTINGS, OCR_MODELS, WORDING, IN_CHINESE, versions]
         return hashlib.sha256(json.dumps(ingredients, sort_keys=True).encode()).hexdigest()
@@ -132,10 +137,7 @@ class EmbeddedTarget:
 
     def _load(self) -> None:
         if self._speaker is None:
-            folder = embedded_weights.installed()
-            if folder is None:
-                raise SetupError("--model=embedded: weights are not installed; run: mmsafety install embedded")
-            self._speaker = _Speaker(folder, self._max_new_tokens)
+            self._speaker = _Speaker(_weights(), self._max_new_tokens)
 
     def _look_at(self, requests: Sequence[Request]) -> list[list[str]]:
         """See each new picture once, however often it is asked about; returns the pictures' keys by request."""
@@ -166,6 +168,13 @@ def _parse(args: Mapping[str, str]) -> int:
     if not re.fullmatch(r"[0-9]{1,4}", str(value)) or not 1 <= int(value) <= CONTEXT // 2:
         raise SetupError(f"--model=embedded: max_new_tokens={value!r}; expected a whole number, 1 to {CONTEXT // 2}")
     return int(value)
+
+
+def _weights() -> Path:
+    folder = embedded_weights.installed()
+    if folder is None:
+        raise SetupError("--model=embedded: weights are not installed; run: mmsafety install embedded")
+    return folder
 
 
 def _import_packages() -> None:

