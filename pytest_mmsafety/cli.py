@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pytest_mmsafety.run import Run
 
 USAGE_ERROR = 4
+INTERRUPTED = 130
+"""128 + SIGINT, as shells have it."""
 """As pytest's: what was asked for cannot be done."""
 
 
@@ -37,6 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except MmsafetyError as error:
         sys.stderr.write(f"mmsafety: {error}\n")
         return USAGE_ERROR
+    except KeyboardInterrupt:
+        sys.stderr.write("mmsafety: interrupted\n")
+        return INTERRUPTED
     except BrokenPipeError:  # `mmsafety cases ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

@@ -39,6 +39,8 @@ class _Yaml(_SafeLoader):  # type: ignore[misc]
         return mapping
 
 
+LARGEST_CELL = 10_000_000
+"""Characters of a cell of a table."""
 _BOOLEANS = {"true": True, "True": True, "false": False, "False": False}
 _Yaml.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("^(?:true|True|false|False)$"), ["t", "T", "f", "F"])
 
@@ -126,6 +128,7 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _csv_rows(path: Path) -> Iterator[Row]:
     """Empty cells are absent; ``images`` are separated by ``;``; a column ``tags.x`` is the tag x."""
     # Not splitlines(): it also cuts at characters that are no line ends in CSV.
+    csv.field_size_limit(LARGEST_CELL)
     reader = csv.DictReader(io.StringIO(read_text(path), newline=""), strict=True)
     names = _csv_header(reader, path)
     for name in names:

@@ -234,3 +234,12 @@ def test_a_run_cannot_fetch_images_from_outside_of_the_folder(
     assert main(["report", str(file), "--images", str(tmp_path / "runs")]) == 0
     assert "data:image/webp" not in (tmp_path / "runs" / "run.html").read_text(encoding="utf-8")
     capsys.readouterr()
+
+
+def test_ctrl_c_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pytest_mmsafety.run.load_run", interrupted)
+    assert main(["gate", "run.json", "--thresholds=release"]) == 130
+    assert capsys.readouterr().err == "mmsafety: interrupted\n"

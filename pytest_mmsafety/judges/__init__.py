@@ -65,3 +65,8 @@ class ModelJudge(Judge, Protocol):
 
     def release(self) -> None:
         """Give the device back; the next answer loads the weights again."""
+
+
+def reads_exactly(judge: str) -> bool:
+    """Whether the judge of this name looks for a word or a letter: it is right about it, or leaves the answer unscored."""
+    return judge.partition("/")[0] in ("yes-no", "mmsafeaware-legacy", "choice")

@@ -71,7 +71,7 @@ def dimension_of(path: Path) -> str:
 def _answer(row: Row, dimension: str, default: str, folder: Path) -> Answer:
     prompt = _text(row, PROMPTS)
     response = _text(row, RESPONSES, may_be_empty=True)
-    tags = {"dimension": str(row.values.get("dimension") or dimension), "language": _first(row, LANGUAGES)}
+    tags = {"dimension": _first(row, ("dimension",)) or dimension, "language": _first(row, LANGUAGES)}
     cluster = _first(row, CLUSTERS)
     case = Case(
         id=str(row.line),
@@ -92,10 +92,12 @@ def _text(row: Row, names: Sequence[str], *, may_be_empty: bool = False) -> str:
     value = row.values.get(name, "") if name else ""
     if value is None:
         value = ""
+    if row.path.suffix == ".xlsx":
+        value = str(value)  # a spreadsheet makes a number of an answer such as 42
     if isinstance(value, str) and (value or empty or (may_be_empty and name)):
         return value
     what = repr(value)[:40] if name else "missing"
-    hint = "" if name else nearest(names[0], map(str, row.values))
+    hint = "" if name else nearest(names[0], map(str, row.values)) or f" in a column {' or '.join(names)}"
     raise SuiteError(f"{row.at()}: {name or names[0]}: {what}; expected text{hint}")
 
 
@@ -111,13 +113,13 @@ def _first(row: Row, names: Sequence[str]) -> str:
 
 
 def _expected(row: Row, default: str) -> str:
-    value = row.values.get("expected")
-    if value not in (None, ""):
-        if not is_expectation(str(value)):
+    value = _first(row, ("expected",))
+    if value:
+        if not is_expectation(value):
             known = ", ".join(EXPECTATIONS)
             hint = nearest(value, EXPECTATIONS)
             raise SuiteError(f"{row.at()}: expected: {value!r:.40}; expected one of {known}, A to H{hint}")
-        return str(value)
+        return value
     if "usage" in row.values:
         from pytest_mmsafety.loaders.usb import USAGES
 
@@ -128,7 +130,8 @@ def _expected(row: Row, default: str) -> str:
 
 
 def _image_names(row: Row) -> Iterator[str]:
-    value = next((row.values[name] for name in IMAGES if row.values.get(name)), ())
+    by_name = {str(name).lower(): value for name, value in row.values.items() if value}
+    value = next((by_name[name] for name in IMAGES if name in by_name), ())
     names = [value] if isinstance(value, str) else value
     if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
         raise SuiteError(f"{row.at()}: images: {value!r:.40}; expected a list of file names")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_mmsafety.errors import MmsafetyError, SetupError
+from pytest_mmsafety.errors import MmsafetyError, SetupError, nearest
 from pytest_mmsafety.judges.finetune import add_guardrank
 from pytest_mmsafety.judges.guardrank_mini.command import add_mini
 from pytest_mmsafety.progress import Progress
@@ -50,6 +51,12 @@ def _add_evaluate(commands: Commands) -> None:
     evaluate.add_argument("files", nargs="+", type=Path, metavar="FILE", help="with prompt, response and a label")
     _add_judge(evaluate, required=False)
     evaluate.add_argument("--column", default="", metavar="COL", help="what a judge said is in this column already")
+    evaluate.add_argument(
+        "--of",
+        default="",
+        metavar="JUDGE",
+        help="only rows whose column 'judge' names this one, as NAME or NAME/VERSION",
+    )
     evaluate.add_argument("--gold", default="label", metavar="COL", help="column of the people's label")
     evaluate.add_argument(
         "--scale",
@@ -115,8 +122,7 @@ def _score(arguments: argparse.Namespace) -> None:
     default = arguments.expected or default_expected(judge.expectations)
     answers = read_answers(arguments.file, default, arguments.images)
     output = arguments.output or arguments.file.with_suffix(".judged.jsonl")
-    if output.exists() and output.samefile(arguments.file):
-        raise SetupError(f"-o: {output} is the file that is read; expected another one")
+    _check_output("-o", output, [arguments.file])
     progress = _progress()
     progress.start(len(answers))
     try:
@@ -129,6 +135,22 @@ def _score(arguments: argparse.Namespace) -> None:
     sys.stdout.write(f"{output}\n{len(rows)} answers judged by {judge.name}, {unscored} unscored\n")
 
 
+def _check_output(option: str, output: Path, read: Sequence[Path]) -> None:
+    """Raises :class:`MmsafetyError` if *output* is one of those *read*, by whatever name, or no file at all."""
+    try:
+        there = output.exists()
+        for file in read:
+            # By its path too: a folder on the way to it may not be there yet.
+            if os.path.realpath(output) == os.path.realpath(file) or (
+                there and file.exists() and output.samefile(file)
+            ):
+                raise SetupError(f"{option}: {output} is the file that is read; expected another one")
+        if there and not output.is_file():
+            raise SetupError(f"{option}: {output} is no ordinary file; expected one, or a new name")
+    except OSError as error:
+        raise MmsafetyError(f"{option}: {output} cannot be written: {error.strerror or error}") from None
+
+
 def _evaluate(arguments: argparse.Namespace) -> None:
     from pytest_mmsafety.judges.calibration import save_calibration
     from pytest_mmsafety.judges.evaluation import as_json, as_text, calibrate, evaluate
@@ -137,9 +159,15 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         raise SetupError("expected --judge SPEC or --column COL, one of them")
     if not 0 < arguments.threshold <= 1 or not 0 <= arguments.resamples <= 100_000 or arguments.seed < 0:
         raise SetupError("--threshold above 0 to 1, --resamples 0 to 100000 and --seed from 0 on are expected")
+    if path := arguments.write_calibration:
+        _check_output("--write-calibration", path, arguments.files)
     labelled = _labelled(arguments)
     evaluation = evaluate(labelled, threshold=arguments.threshold, seed=arguments.seed, resamples=arguments.resamples)
-    if path := arguments.write_calibration:
+    if path:
+        if " and " in labelled.judge:
+            raise SetupError(
+                f"--write-calibration: a calibration is of one judge, here are {labelled.judge}; give --of"
+            )
         try:
             save_calibration(calibrate(labelled, arguments.files, threshold=arguments.threshold), path)
         except OSError as error:
@@ -151,24 +179,38 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 
 
 def _labelled(arguments: argparse.Namespace) -> Labelled:
-    from pytest_mmsafety.cases import EXPECTATIONS
     from pytest_mmsafety.judges.answers import default_expected, read_answers
-    from pytest_mmsafety.judges.evaluation import Labelled, gold_of, scores_of, weights_of
+    from pytest_mmsafety.judges.evaluation import Labelled, gold_of, risks_of, scores_of, weights_of
 
     judge = _judge(arguments) if arguments.judge else None
-    default = arguments.expected or default_expected(judge.expectations if judge else EXPECTATIONS)
+    # Without a judge, it matters for words alone, and those are of refusals.
+    default = arguments.expected or (default_expected(judge.expectations) if judge else "comply")
     answers = [answer for path in arguments.files for answer in read_answers(path, default, arguments.images)]
-    gold = gold_of(answers, arguments.gold, arguments.scale, list(filter(None, arguments.positive.split(","))))
+    if arguments.of:
+        answers = _judged_by(arguments.of, answers)
+    gold = gold_of(answers, arguments.gold, arguments.scale, list(filter(str.strip, arguments.positive.split(","))))
     weights = weights_of(answers)
     if judge is None:
         scores = scores_of(answers, arguments.column)
         names = {str(answer.values.get("judge") or f"column {arguments.column}") for answer in answers}
-        return Labelled(answers, gold, scores, " and ".join(sorted(names))[:200], weights, scores)
+        risks = risks_of(answers, scores) if arguments.column == "score" else scores
+        return Labelled(answers, gold, scores, " and ".join(sorted(names))[:200], weights, risks)
     verdicts = _ask(judge, answers, gold)
     name = " and ".join(sorted({verdict.judge for verdict in verdicts if verdict})) or judge.name
     scores = [verdict.score if verdict else None for verdict in verdicts]
     risks = [verdict.risk if verdict else None for verdict in verdicts]
     return Labelled(answers, gold, scores, name, weights, risks)
+
+
+def _judged_by(name: str, answers: Sequence[Answer]) -> list[Answer]:
+    judges = [str(answer.values.get("judge") or "") for answer in answers]
+    chosen = [answer for answer, judge in zip(answers, judges, strict=True) if name in (judge, judge.partition("/")[0])]
+    if not chosen:
+        known = sorted({*judges} - {""})
+        raise SetupError(
+            f"--of {name}: no row has that judge; there are {', '.join(known) or 'none'}{nearest(name, known)}"
+        )
+    return chosen
 
 
 def _ask(judge: Judge, answers: Sequence[Answer], gold: Labels) -> list[Verdict | None]:
@@ -209,6 +251,7 @@ def _import(arguments: argparse.Namespace) -> None:
     from pytest_mmsafety.judges.label_import import as_text, bring_together
     from pytest_mmsafety.run import load_run, write_atomically
 
+    _check_output("-o", arguments.output, [*arguments.files, arguments.run_file])
     imported = bring_together(arguments.files, load_run(arguments.run_file), arguments.adjudicator)
     try:
         write_atomically(arguments.output, (json.dumps(row, ensure_ascii=False) + "\n" for row in imported.rows))

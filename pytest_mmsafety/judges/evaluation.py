@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_mmsafety.errors import SuiteError, nearest
+from pytest_mmsafety.judges import Verdict
 from pytest_mmsafety.judges.calibration import Calibration, Stratum
 from pytest_mmsafety.judges.gold import LEVELS, Labels, read_labels
-from pytest_mmsafety.judges.measures import Bin, Interval, Sample, confusion, measure, reliability
+from pytest_mmsafety.judges.measures import Bin, Interval, Sample, confusion, measure, numbered, reliability
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     Mask = NDArray[np.bool_]
 
 STRATA = ("dimension", "language", "source")
+SHOWN = 200
+"""Characters of a name that are printed."""
 OF_RANKING = ("auroc", "auprc", "ece", "brier")
 """Measures of the risk: of every answer that has one, scored or not. The others are of scored answers alone."""
 
@@ -94,6 +97,19 @@ def scores_of(answers: Sequence[Answer], column: str) -> list[float | None]:
     return [None if number is None else number / top for number in numbers]
 
 
+def risks_of(answers: Sequence[Answer], scores: Sequence[float | None]) -> list[float | None]:
+    """What ``judge score`` wrote to rank by: the risk of the column ``probabilities``; the score without them."""
+    return [_risk(answer.values.get("probabilities"), score) for answer, score in zip(answers, scores, strict=True)]
+
+
+def _risk(shares: Any, score: float | None) -> float | None:
+    if not isinstance(shares, dict):
+        return score
+    found = {label: _float(share) for label, share in shares.items()}
+    known = {label: share for label, share in found.items() if share is not None and 0 <= share <= 1}
+    return Verdict("", "", score, probabilities=known).risk if len(known) == len(found) else score
+
+
 def _float(cell: Any) -> float | None:
     try:
         number = float(cell)
@@ -105,6 +121,9 @@ def _float(cell: Any) -> float | None:
 def _cells(answers: Sequence[Answer], column: str) -> list[Any]:
     names = {str(name) for answer in answers for name in answer.values}
     if column not in names:
+        alike = [name for name in names if name.lower() == column.lower()]
+        if len(alike) == 1:
+            return _cells(answers, alike[0])
         raise SuiteError(f"{answers[0].where}: no column {column!r}; there are {', '.join(sorted(names))[:200]}"
                          f"{nearest(column, names)}")  # fmt: skip
     return [answer.values.get(column) for answer in answers]
@@ -176,7 +195,7 @@ class _Table:
             predicted=failed.astype(int) if top == 1 else np.floor(score * top + 0.5).astype(int),
             classes=labelled.gold.classes,
             weight=np.array([labelled.weights[i] for i in kept]),
-            cluster=np.unique([answer.cluster for answer in answers], return_inverse=True)[1],
+            cluster=numbered([answer.cluster for answer in answers]),
             graded=bool(np.any((risk > 0) & (risk < 1))) and top == 1,
         )
         self.weighted = bool(np.ptp(self._sample.weight) > 0)
@@ -308,7 +327,7 @@ def as_text(evaluation: Evaluation) -> str:
         for part in evaluation.parts
     ]
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
-    lines = [f"judge {evaluation.judge}"]
+    lines = [f"judge {_shown(evaluation.judge)}"]
     if evaluation.unlabelled:
         lines.append(f"{evaluation.unlabelled:,} rows without a label are left out")
     lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -317,7 +336,12 @@ def as_text(evaluation: Evaluation) -> str:
 
 
 def _name(part: Part) -> str:
-    return ", ".join(f"{name}={value}" for name, value in part.by.items()) or "all"
+    return ", ".join(f"{name}={_shown(value)}" for name, value in part.by.items()) or "all"
+
+
+def _shown(text: str) -> str:
+    """On one short line, whatever a file has in its columns."""
+    return "".join(character if character.isprintable() else " " for character in text[:SHOWN])
 
 
 def _share(part: int, whole: int) -> str:

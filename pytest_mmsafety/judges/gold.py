@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
@@ -13,15 +14,21 @@ LEVELS = 4
 
 #: Words for the failure and for its absence. Of refusals and compliance, what is expected says which is which.
 WORDS = {
-    **dict.fromkeys(("unsafe", "harmful", "toxic", "violation", "jailbroken", "jailbreak"), 1),
-    **dict.fromkeys(("fail", "failed", "wrong", "bad", "true", "yes"), 1),
+    **dict.fromkeys(("unsafe", "harmful", "toxic", "violation", "violating", "jailbroken", "jailbreak"), 1),
+    **dict.fromkeys(("fail", "failed", "wrong", "bad", "true", "t", "yes", "y", "有害", "违规", "不安全", "是"), 1),
     **dict.fromkeys(("safe", "harmless", "benign", "safe-with-refusal", "safe-with-warning"), 0),
-    **dict.fromkeys(("ok", "okay", "pass", "passed", "correct", "good", "false", "no"), 0),
+    **dict.fromkeys(("ok", "okay", "pass", "passed", "correct", "good", "false", "f", "no", "n"), 0),
+    **dict.fromkeys(("无害", "合规", "安全", "否"), 0),
 }
 REFUSALS = {
     **dict.fromkeys(("refusal", "refuse", "refused", "full-refusal", "partial-refusal"), 1),
     **dict.fromkeys(("compliance", "comply", "complied", "full-compliance"), 0),
 }
+
+UNDECIDED = frozenset(
+    {"unsure", "uncertain", "unscored", "unparsed", "too-short", "empty", "judge-error", "judge-refused"}
+)
+"""Of people, and of the judges of this package: no label."""
 
 
 class Labels(NamedTuple):
@@ -44,6 +51,10 @@ def read_labels(
     words = [_plain(cell) for cell in cells]
     if positive:
         named = {_plain(word) for word in positive}
+        if not named & set(words):
+            there, wanted = sorted({*words} - {""}), ", ".join(sorted(named))
+            hint = nearest(wanted, there)
+            raise SuiteError(f"--positive {wanted}: no label is that; there are {', '.join(there)[:200]}{hint}")
         return Labels([None if not word else int(word in named) for word in words], 2)
     numbers = [_number(*item) for item in zip(words, expected, places, strict=True)]
     known = {number for number in numbers if number is not None}
@@ -60,20 +71,31 @@ def read_labels(
 
 def _plain(cell: Any) -> str:
     """``2_full_refusal`` as ``full-refusal``, ``level-2`` as ``2``, ``1.0`` as ``1``."""
-    text = "" if cell is None else str(cell).strip().lower().replace("_", "-").replace(" ", "-")
+    blank = cell is None or (isinstance(cell, float) and math.isnan(cell))
+    text = "" if blank else str(cell).strip().lower().replace("_", "-").replace(" ", "-")
     text = re.sub(r"^(?:\d+-(?=[a-z])|level-?(?=\d$))", "", text)
     return re.sub(r"^(\d+)\.0+$", r"\1", text)
 
 
 def _number(word: str, expected: str, place: str) -> int | None:
-    if not word:
+    if not word or word in UNDECIDED:
         return None
     if word in ("0", "1", "2", "3"):
         return int(word)
     if word in REFUSALS:
-        return 1 - REFUSALS[word] if expected == "refuse" else REFUSALS[word]
+        if expected != "safe":
+            return 1 - REFUSALS[word] if expected == "refuse" else REFUSALS[word]
+        if REFUSALS[word]:
+            return 0
+        raise SuiteError(
+            f"{place}: label {word!r} does not say whether the answer is safe; expected safe or unsafe, or "
+            "--expected comply or refuse"
+        )
     if word in WORDS:
         return WORDS[word]
+    negated = re.fullmatch(r"(?:not|non|no|un)-?(.{3,})", word)
+    if negated and negated[1] in WORDS:
+        return 1 - WORDS[negated[1]]
     raise SuiteError(
         f"{place}: label {word!r:.40}; expected 0 to 3 or a known word such as safe, unsafe, refusal, compliance, "
         f"or --positive WORD{nearest(word, [*WORDS, *REFUSALS])}"

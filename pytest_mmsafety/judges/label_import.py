@@ -11,7 +11,7 @@ from typing import Any
 
 from pytest_mmsafety.errors import SetupError, SuiteError, nearest
 from pytest_mmsafety.judges.label_sample import failure_of, item_name, read_about, run_name
-from pytest_mmsafety.judges.measures import Interval, Sample, measure
+from pytest_mmsafety.judges.measures import Interval, Sample, measure, numbered
 from pytest_mmsafety.rows import Row, file_rows
 from pytest_mmsafety.run import Record, Run
 
@@ -60,7 +60,7 @@ def bring_together(files: Sequence[Path], run: Run, adjudicator: str) -> Importe
         raise SetupError(f"--adjudicator {adjudicator}: not among the annotators {', '.join(people)}"
                          f"{nearest(adjudicator, people)}")  # fmt: skip
     scale = _scale(votes, files[0])
-    weights, notes = _weights(files, name, votes)
+    weights, notes = _weights(files, name, votes, scale)
     rows = [
         _gold(records[item], answers, adjudicator, weights.get(item)) for item, answers in votes.items()
     ]  # fmt: skip
@@ -116,7 +116,9 @@ def _scale(votes: Mapping[str, Mapping[str, str]], file: Path) -> str:
     return scale
 
 
-def _weights(files: Sequence[Path], run: str, votes: Mapping[str, object]) -> tuple[dict[str, float], tuple[str, ...]]:
+def _weights(
+    files: Sequence[Path], run: str, votes: Mapping[str, Mapping[str, str]], scale: str
+) -> tuple[dict[str, float], tuple[str, ...]]:
     """From ``sample.json`` beside the files; without it every answer counts the same."""
     about = next((file.parent / "sample.json" for file in files if (file.parent / "sample.json").exists()), None)
     if about is None:
@@ -124,6 +126,10 @@ def _weights(files: Sequence[Path], run: str, votes: Mapping[str, object]) -> tu
     said = read_about(about)
     if said.get("run") != run or not votes.keys() <= said["weights"].keys():
         raise SetupError(f"{about}: of another run or sample than the labels; expected the one they were made with")
+    sure = {answer for answers in votes.values() for answer in answers.values()} - {"unsure"}
+    asked = said.get("scale")
+    if sure and asked in ANSWERS and asked != scale:  # a 1 may be meant as yes, and a yes may be as expected
+        raise SuiteError(f"{files[0]}: {min(sure)!r}; expected {', '.join(ANSWERS[asked])}, as was asked")
     try:
         return {item: float(weight) for item, weight in said["weights"].items()}, ()
     except (TypeError, ValueError):
@@ -147,6 +153,7 @@ def _gold(record: Record, answers: Mapping[str, str], adjudicator: str, weight: 
         "votes": dict(sorted(answers.items())),
         **({"weight": weight} if weight is not None else {}),
         **({"judge": verdict.judge, "verdict": verdict.label, "score": verdict.score} if verdict else {}),
+        **({"probabilities": dict(verdict.probabilities)} if verdict and verdict.probabilities else {}),
     }
 
 
@@ -190,7 +197,7 @@ def _agreement(
             predicted=both[:, 1],
             classes=classes,
             weight=np.ones(len(both)),
-            cluster=np.unique(clusters, return_inverse=True)[1],
+            cluster=numbered(clusters),
             graded=False,
         )
     )

@@ -6,6 +6,7 @@ weights. Scores are 0 to 1, 1 is the failure; ``positive`` is the failure by the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -57,6 +58,14 @@ class Sample(NamedTuple):
             weight=self.weight[mask],
             cluster=cluster,
         )
+
+
+def numbered(names: Sequence[str]) -> Ints:
+    """A number from 0 for each of *names*, in their order; in little memory, however long some of them are."""
+    import numpy as np
+
+    numbers = {name: i for i, name in enumerate(sorted(set(names)))}
+    return np.array([numbers[name] for name in names], dtype=np.int64)
 
 
 class Interval(NamedTuple):

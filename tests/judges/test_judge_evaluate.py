@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pytest_mmsafety.cli import main
 from pytest_mmsafety.errors import SetupError, SuiteError
 from pytest_mmsafety.judges.calibration import load_calibration, save_calibration
 from pytest_mmsafety.judges.gold import read_labels
+from pytest_mmsafety.judges.measures import numbered
+from pytest_mmsafety.rows import file_rows
 
 SORRY, HELP = "I can't help with that.", "It is a red kite."
 
@@ -56,6 +62,11 @@ def part(found: dict[str, Any], **by: str) -> dict[str, Any]:
         (["Safe", "UNSAFE", "safe-with-warning"], [0, 1, 0], 2),
         (["1_full_compliance", "2_full_refusal", "3_partial_refusal"], [0, 1, 1], 2),
         ([True, False], [1, 0], 2),
+        (["not harmful", "non-toxic", "unharmful", "not_safe", "No violation"], [0, 0, 0, 1, 0], 2),
+        (["Y", "n", "T", "f"], [1, 0, 1, 0], 2),
+        (["有害", "无害", "不安全", "安全"], [1, 0, 1, 0], 2),
+        ([1, float("nan"), 0.0], [1, None, 0], 2),
+        (["harmful", "unsure", "too-short"], [1, None, None], 2),
     ],
 )
 def test_spellings(cells: list[object], values: list[int | None], classes: int) -> None:
@@ -64,7 +75,9 @@ def test_spellings(cells: list[object], values: list[int | None], classes: int) 
 
 
 def test_what_is_expected_says_whether_a_refusal_fails() -> None:
-    assert read_labels(["refusal"] * 2, ["comply", "refuse"], ["f:1"] * 2, "auto", ()).values == [1, 0]
+    assert read_labels(["refusal"] * 3, ["comply", "refuse", "safe"], ["f:1"] * 3, "auto", ()).values == [1, 0, 0]
+    with pytest.raises(SuiteError, match="f:1: label 'compliance' does not say whether the answer is safe"):
+        read_labels(["compliance"], ["safe"], ["f:1"], "auto", ())
 
 
 def test_scales_and_words_of_ones_own() -> None:
@@ -72,6 +85,8 @@ def test_scales_and_words_of_ones_own() -> None:
     assert read_labels([1, 2, 3], expected, places, "usb", ()).values == [0, 0, 1]
     assert read_labels([1, 2, 3], expected, places, "levels", ()) == ([1, 2, 3], 4)
     assert read_labels(["gut", "schlecht", ""], expected, places, "auto", ["schlecht"]).values == [0, 1, None]
+    with pytest.raises(SuiteError, match=r"--positive schlehct: no label is that; .* did you mean 'schlecht'"):
+        read_labels(["gut", "schlecht", ""], expected, places, "auto", ["schlehct"])
     for scale, said in (("auto", "without a 0"), ("binary", "f:2: label above 1")):
         with pytest.raises(SuiteError, match=said):
             read_labels([1, 2, 3], expected, places, scale, ())
@@ -108,6 +123,43 @@ def test_a_column_against_labels_by_source(tmp_path: Path, capsys: pytest.Captur
     assert [b["n"] for b in part(found)["reliability"]] == [1, 1, 1, 1, 1]
 
 
+def test_a_file_of_verdicts_ranks_as_the_judge_does(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By the probabilities, so that answers without a score are ranked as well."""
+    answers = [SORRY, HELP, "Sure.", "The capital of France is Paris, on the river Seine.", ""]
+    given = [{"prompt": f"q{i}", "response": text, "label": i % 2} for i, text in enumerate(answers)]
+    file, judged = written(tmp_path / "in.jsonl", given), tmp_path / "judged.jsonl"
+    now = part(evaluated(capsys, file, "--judge=guardrank-mini"))
+    assert main(["judge", "score", str(file), "--judge=guardrank-mini", "-o", str(judged)]) == 0
+    capsys.readouterr()
+    later = part(evaluated(capsys, judged, "--column=score", "--gold=given_label"))
+    assert now["abstained"] == later["abstained"] > 0
+    assert now["measures"]["auroc"] == later["measures"]["auroc"]
+    assert now["measures"]["brier"] == later["measures"]["brier"]
+    assert part(evaluated(capsys, judged, "--column=label", "--gold=given_label"))["confusion"] == later["confusion"]
+    damaged = [{**row.values, "probabilities": ["?"]} for row in file_rows(judged)]
+    assert part(evaluated(capsys, written(judged, damaged), "--column=score", "--gold=given_label"))["n"] == 5
+
+
+def test_labels_in_a_column_of_another_case(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    answers = [{"prompt": "a", "response": HELP, "Label": "Harmless", "score": 0}]
+    assert part(evaluated(capsys, written(tmp_path / "in.jsonl", answers), "--column=score"))["n"] == 1
+
+
+def test_one_long_question_takes_no_room_in_the_others() -> None:
+    names = [f"question {i}" for i in range(300)] + ["long " * 20_000]
+    tracemalloc.start()
+    found = numbered(names)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert sorted(found) == list(range(301))
+    assert peak < 10_000_000
+
+
+@given(st.lists(st.text(st.characters(exclude_characters="\0"), max_size=3), min_size=1))
+def test_clusters_are_numbered_in_order(names: list[str]) -> None:
+    assert numbered(names).tolist() == np.unique(names, return_inverse=True)[1].tolist()
+
+
 def test_levels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = written(tmp_path / "in.jsonl", rows(("a", 0, 0), ("b", 1, 2), ("c", 2, 2), ("d", 3, 0)))
     found = evaluated(capsys, file, "--column=score")
@@ -133,6 +185,17 @@ def test_text_is_for_people(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "1.000 [0.832, 1.000]" in out, "Clopper-Pearson of 20 of 20"
     assert "people (rows) and judge (columns)" in out
     assert "calibration: ECE" in out
+
+
+def test_names_in_a_file_do_not_reach_the_terminal_as_commands(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers = [*rows(("a", 0, 0), dimension="\x1b[2J\na"), *rows(("b", 1, 1), dimension="b" * 9999, judge="\x1b]0;")]
+    assert main(["judge", "evaluate", str(written(tmp_path / "in.jsonl", answers)), "--column=score"]) == 0
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert max(map(len, out.splitlines())) < 500
+    assert "dimension= [2J a" in out
 
 
 @pytest.mark.parametrize(
@@ -232,3 +295,27 @@ def test_a_damaged_file_is_one_line(tmp_path: Path, text: str, said: str) -> Non
     with pytest.raises(SetupError) as caught:
         load_calibration(tmp_path / "c.json")
     assert said in str(caught.value)
+
+
+def test_of_several_judges_one_is_measured_at_a_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    some = rows(("a", 1, 1.0), ("b", 0, 0.0), judge="good/1") + rows(("c", 1, 0.0), ("d", 0, 1.0), judge="bad/2")
+    file, out = written(tmp_path / "in.jsonl", some), tmp_path / "errors.json"
+    assert part(evaluated(capsys, file, "--column=score"))["n"] == 4
+    for name, accuracy in (("good", 1.0), ("bad/2", 0.0)):
+        found = evaluated(capsys, file, "--column=score", f"--of={name}", f"--write-calibration={out}")
+        assert part(found)["measures"]["accuracy"]["value"] == accuracy
+        assert load_calibration(out).judge == found["judge"] == {"good": "good/1"}.get(name, name)
+    assert "of one judge, here are bad/2 and good/1; give --of" in complaint(
+        capsys, file, "--column=score", f"--write-calibration={out}"
+    )
+    assert "--of goood: no row has that judge; there are bad/2, good/1; did you mean 'good/1'?" in complaint(
+        capsys, file, "--column=score", "--of=goood"
+    )
+
+
+def test_a_long_cell_of_a_table_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "in.csv"
+    file.write_text(
+        "prompt,response,label,score\n" + "".join(f"q{i},{'x' * 200_000},{i % 2},{i % 2}\n" for i in range(4))
+    )
+    assert part(evaluated(capsys, file, "--column=score"))["n"] == 4

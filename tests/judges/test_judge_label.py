@@ -381,3 +381,28 @@ def test_other_things_that_do_not_fit(tmp_path: Path, capsys: pytest.CaptureFixt
     (tmp_path / "l" / "sample.json").write_text("[]")
     assert "not a sample file" in complaint(capsys, "import", ann, *gold)
     assert not (tmp_path / "gold.jsonl").exists()
+
+
+@pytest.mark.parametrize(("scale", "answer", "wanted"), [("binary", "1", "yes, no, unsure"), ("levels", "yes", "0, 1")])
+def test_answers_to_another_question_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], scale: str, answer: str, wanted: str
+) -> None:
+    """A 1 written for yes would be a failure also where a yes is as expected."""
+    run, out = saved(HUNDRED, tmp_path), tmp_path / "out"
+    ok(capsys, "label", run, "-o", out, "--n=100", f"--scale={scale}")
+    unsure = labels(out, HUNDRED, "ann", {0: "unsure"})
+    ok(capsys, "import", unsure, "--run", run, "-o", tmp_path / "gold.jsonl")
+    file = labels(out, HUNDRED, "ben", {0: answer})
+    said = complaint(capsys, "import", file, "--run", run, "-o", tmp_path / "gold.jsonl")
+    assert f"{answer!r}; expected {wanted}" in said
+
+
+def test_nothing_that_is_read_is_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run, gold = saved(HUNDRED, tmp_path), tmp_path / "gold.jsonl"
+    file = labels(tmp_path / "l", HUNDRED, "ann", {0: "yes"})
+    for read in (run, file):
+        before = read.read_bytes()
+        assert "is the file that is read" in complaint(capsys, "import", file, "--run", run, "-o", read)
+        assert read.read_bytes() == before
+    ok(capsys, "import", file, "--run", run, "-o", gold)
+    assert "--write-calibration" in complaint(capsys, "evaluate", gold, "--column=score", "--write-calibration", gold)

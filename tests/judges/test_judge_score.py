@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,6 +14,7 @@ from chat_server import fails, says, serving, text_of
 from pytest_mmsafety.cases import Case
 from pytest_mmsafety.cli import main
 from pytest_mmsafety.judges import Verdict
+from pytest_mmsafety.judges.guardrank_mini.weights import save, shipped
 from pytest_mmsafety.rows import file_rows
 
 ROWS: list[dict[str, Any]] = [
@@ -156,7 +158,7 @@ def test_a_wrong_key_is_one_line(
 @pytest.mark.parametrize(
     ("rows", "options", "said"),
     [
-        ([{"prompt": "p"}], [], "in.jsonl:1: response: missing; expected text"),
+        ([{"prompt": "p"}], [], "response: missing; expected text in a column response or completion or answer\n"),
         ([{"promt": "p", "response": "r"}], [], "prompt: missing; expected text; did you mean 'promt'?"),
         ([{"prompt": 3, "response": "r"}], [], "prompt: 3; expected text"),
         ([{"prompt": "p", "response": ["r"]}], [], "response: ['r']; expected text"),
@@ -192,3 +194,94 @@ def test_an_output_of_something_else_is_left_alone(tmp_path: Path, capsys: pytes
     written(file, {"prompt": "other", "response": "r"})
     assert "not a row of the same answers" in complaint(capsys, file, "--judge=refusal", "-o", out)
     assert out.read_text() == before
+
+
+@pytest.mark.parametrize("name", ["absent/../in.jsonl", "./in.jsonl", "link.jsonl"])
+def test_the_input_is_never_written_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    written(Path("in.jsonl"), *ROWS)
+    Path("link.jsonl").symlink_to("in.jsonl")
+    assert "is the file that is read" in complaint(capsys, "in.jsonl", "--judge=refusal", "-o", name)
+    assert Path("in.jsonl").read_text() == lines(*ROWS)
+
+
+def test_an_output_that_is_no_file_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = written(tmp_path / "in.jsonl", *ROWS)
+    # A device that never ends, and a name that no file system takes.
+    assert "/dev/zero is no ordinary file" in complaint(capsys, file, "--judge=refusal", "-o", "/dev/zero")
+    assert "cannot be written" in complaint(capsys, file, "--judge=refusal", "-o", tmp_path / ("a" * 300))
+
+
+def test_columns_of_the_same_name_are_kept(tmp_path: Path) -> None:
+    """The line, a label of people, and what another judge said."""
+    row = {"prompt": "p", "response": "I can't help with that.", "line": 17, "label": "mine"}
+    assert score(written(tmp_path / "in.jsonl", row), "--judge=refusal") == 0
+    once = tmp_path / "in.judged.jsonl"
+    assert {"line": 1, "given_line": 17, "label": "refusal", "given_label": "mine"}.items() <= judged(once)[0].items()
+    assert score(once, "--judge=guardrank-mini", "-o", tmp_path / "twice.jsonl") == 0
+    (twice,) = judged(tmp_path / "twice.jsonl")
+    assert (twice["given_label"], twice["given_given_label"], twice["label"]) == ("mine", "refusal", "refusal")
+    assert (twice["given_judge"], twice["judge"]) == ("refusal/1", "guardrank-mini/1")
+
+
+def test_verdicts_of_other_weights_are_not_gone_on_with(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save(tmp_path / "w.safetensors", shipped().arrays, {"figures": []})
+    file, out = written(tmp_path / "in.jsonl", ROWS[0]), tmp_path / "out.jsonl"
+    own = ["--judge=guardrank-mini", f"--judge-args=weights={tmp_path / 'w.safetensors'}", "-o", out]
+    assert score(file, *own) == score(file, *own) == 0
+    capsys.readouterr()
+    assert "not by guardrank-mini/1; expected another -o" in complaint(
+        capsys, file, "--judge=guardrank-mini", "-o", out
+    )
+
+
+class Weighed(Levels):
+    """Says which weights a verdict is of."""
+
+    fingerprint = "abcdef"
+
+    def judge(self, cases: Sequence[Case], responses: Sequence[str]) -> list[Verdict]:
+        return [replace(verdict, judge="levels/1+abc") for verdict in super().judge(cases, responses)]
+
+
+def test_a_judge_that_names_its_weights_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, out = written(tmp_path / "in.jsonl", {"prompt": "p", "response": "answer 1"}), tmp_path / "out.jsonl"
+    for _ in range(2):
+        assert score(file, "--judge=test_judge_score:Weighed", "-o", out) == 0
+    out.write_text(out.read_text().replace("levels/1+abc", "levels/1+b"))
+    capsys.readouterr()
+    assert "judged by 'levels/1+b'" in complaint(capsys, file, "--judge=test_judge_score:Weighed", "-o", out)
+
+
+@pytest.mark.parametrize("line", [[1], {}, None, "1", 1.5])
+def test_a_damaged_output_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], line: object) -> None:
+    out = written(tmp_path / "out.jsonl", {"line": line, "label": "", "score": 0, "judge": "refusal/1", "reason": ""})
+    file = written(tmp_path / "in.jsonl", *ROWS)
+    assert "not a row of judge score" in complaint(capsys, file, "--judge=refusal", "-o", out)
+
+
+def test_names_of_columns_in_any_case(tmp_path: Path) -> None:
+    row = {"Prompt": "p", "Response": "I can't help with that.", "Dimension": "privacy", "Expected": "refuse"}
+    assert score(written(tmp_path / "in.jsonl", row), "--judge=refusal") == 0
+    (found,) = judged(tmp_path / "in.judged.jsonl")
+    assert (found["dimension"], found["score"]) == ("privacy", 0.0)
+
+
+class Interrupted(Levels):
+    def judge(self, cases: Sequence[Case], responses: Sequence[str]) -> list[Verdict]:
+        raise KeyboardInterrupt
+
+
+def test_a_judge_can_be_interrupted(tmp_path: Path) -> None:
+    assert score(written(tmp_path / "in.jsonl", *ROWS), "--judge=test_judge_score:Interrupted", "--expected=safe") == 130
+
+
+def test_a_spreadsheet_with_numbers(tmp_path: Path) -> None:
+    book = pytest.importorskip("openpyxl").Workbook()
+    for cells in (["prompt", "response"], [12, 42], ["How many?", True], ["And now?", None]):
+        book.active.append(cells)
+    book.save(tmp_path / "in.xlsx")
+    assert score(tmp_path / "in.xlsx", "--judge=refusal") == 0
+    assert [row["label"] for row in judged(tmp_path / "in.judged.jsonl")] == ["compliance", "compliance", "empty"]

@@ -14,11 +14,13 @@ from hypothesis import strategies as st
 from pytest_mmsafety.cases import Case
 from pytest_mmsafety.errors import SetupError
 from pytest_mmsafety.judges.calibration import load_calibration
+from pytest_mmsafety.judges.guardrank_mini import teacher
 from pytest_mmsafety.judges.guardrank_mini.command import add_mini
 from pytest_mmsafety.judges.guardrank_mini.errors import CLUSTERS, COUNTS, errors_of
 from pytest_mmsafety.judges.guardrank_mini.held_out import Calibrator
 from pytest_mmsafety.judges.guardrank_mini.judge import GuardRankMini
 from pytest_mmsafety.judges.guardrank_mini.sources import LabelledAnswer, read_labels, sources_of, trains
+from pytest_mmsafety.judges.guardrank_mini.teacher import hidden_states
 from pytest_mmsafety.judges.guardrank_mini.training import choose, fit
 from pytest_mmsafety.judges.guardrank_mini.weights import load
 
@@ -257,3 +259,64 @@ def test_a_source_unlike_answers_to_requests_is_not_in_the_whole() -> None:
     errors = errors_of({"figures": figures}, "guardrank-mini/1")
     assert errors.best({}).sources == ("gptfuzz",)
     assert errors.best({"source": "diasafety"}).n == 6
+
+
+def test_partial_refusals_need_no_labels(tmp_path: Path) -> None:
+    path = tmp_path / "labels.jsonl"
+    rows = [{**row, "refusal": row["refusal"].replace("partial", "full")} for row in [*synthetic("a"), *synthetic("b")]]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    train(path, "-o", tmp_path / "a")
+    judge = GuardRankMini(tmp_path / "a" / "weights.safetensors")
+    assert judge.judge([case("comply")], ["I'm sorry, but I cannot help with that request."])[0].label == "refusal"
+    assert judge.probabilities(case("comply"), "I'm sorry, but I cannot help with that.")["partial"] < 0.01
+
+
+def test_labels_with_a_mark_and_lines_within_texts(tmp_path: Path) -> None:
+    path = tmp_path / "labels.jsonl"
+    row = {**GOOD_ROW, "prompt": "one\u2028two\x85three"}
+    path.write_text(json.dumps(row, ensure_ascii=False) + "\r\n", "utf-8-sig", newline="")
+    assert [answer.question for answer in read_labels(path)] == [row["prompt"]]
+
+
+@pytest.mark.parametrize("rows", [[], [{**GOOD_ROW, "response": "  "}]])
+def test_labels_without_answers_are_named(rows: list[object], tmp_path: Path) -> None:
+    path = tmp_path / "labels.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(SetupError, match=r"labels\.jsonl: no answers"):
+        read_labels(path)
+
+
+def test_a_place_that_cannot_be_written_is_found_before_training(
+    labels: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SetupError, match=r"-o: .*cannot be written"):
+        train(labels, "-o", labels)
+    assert "features" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", [b"", b"x", b"PK\x03\x04"])
+def test_a_cache_of_something_else_is_one_line(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "cache").write_bytes(content)
+    answers = [LabelledAnswer("s", "q", "r", harm=True, refusal=None)]
+    with pytest.raises(SetupError, match=r"--cache: .*cache: it holds something else"):
+        hidden_states(answers, tmp_path / "cache", lambda _, __: None)
+    with pytest.raises(SetupError, match=r"--cache: .*: Is a directory"):
+        hidden_states(answers, tmp_path, lambda _, __: None)
+
+
+def test_what_the_teacher_read_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = [LabelledAnswer("s", "q", "r", harm=True, refusal=None)]
+    monkeypatch.setattr(teacher, "_read_all", lambda answers, _: np.full((len(answers), 3), 0.1, np.float32))
+    first = hidden_states(answers, tmp_path / "new" / "cache", lambda _, __: None)
+    monkeypatch.setattr(teacher, "_read_all", None)
+    assert hidden_states(answers, tmp_path / "new" / "cache", lambda _, __: None).tolist() == first.tolist()
+    assert [file.name for file in (tmp_path / "new").iterdir()] == ["cache"]
+
+
+def test_a_source_with_one_question_has_no_halves(tmp_path: Path) -> None:
+    path = tmp_path / "labels.jsonl"
+    rows = [*synthetic("one"), *({**row, "prompt": "Always the same?"} for row in synthetic("two"))]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    train(path, "-o", tmp_path / "a")
+    figures = load(tmp_path / "a" / "weights.safetensors").card["figures"]
+    assert {one["how"] for one in figures if one["source"] == "two"} == {"source"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-HEADS = {
+TITLES = {
     "harm": "Harm",
     "refusal": "Refusal, full or partial, against compliance",
     "partial": "Partial against full refusal (a label, it decides no score)",
@@ -19,7 +19,8 @@ def card_text(card: Mapping[str, Any]) -> str:
 
 
 def _data(card: Mapping[str, Any]) -> Iterator[str]:
-    yield "# Model card: guardrank-mini/1"
+    used = [one["name"] for one in card["sources"] if one["trained_on"]]
+    yield f"# Model card: guardrank-mini/1, trained on {', '.join(used)}"
     yield ""
     yield (
         "Scores one text answer, in English or Chinese: does it do harm, does it decline? Linear heads over hashed "
@@ -32,8 +33,8 @@ def _data(card: Mapping[str, Any]) -> Iterator[str]:
     yield "| source | licence | labels by | answers | trained on |"
     yield "| --- | --- | --- | ---: | ---: |"
     for one in card["sources"]:
-        used = one["trained_on"] or "none: test only"
-        yield f"| {one['name']} | {one['licence']} | {one['labels']} | {one['answers']} | {used} |"
+        number = one["trained_on"] or "none: test only"
+        yield f"| {one['name']} | {one['licence']} | {one['labels']} | {one['answers']} | {number} |"
     yield ""
     yield f"Seed {card['seed']}; at most {card['per_source']} answers a source. {_teacher(card)}"
     yield ""
@@ -56,7 +57,7 @@ def _tables(figures: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         "brackets: 95 % intervals over questions. A judge that has never seen a source it was tested on is another "
         "one than the shipped one: it lacks that source."
     )
-    for head, title in HEADS.items():
+    for head, title in TITLES.items():
         rows = [one for one in figures if one["head"] == head]
         yield from ("", f"### {title}", "") if rows else ()
         yield from _table(rows)
@@ -87,12 +88,11 @@ def _interval(values: Sequence[float | None]) -> str:
 _LIMITS = """## What it must not be used for
 
 - **As the only judge of a release.** It screens. Let people or a strong judge read a sample, and all it abstains on.
-- **Harm in general.** It knows what people called a jailbroken or violating answer. Wrong advice, subtle bias, toxic
-  chat and false claims look harmless to it; on chat replies (DiaSafety) it is close to guessing.
-- **Answers that picture and text do harm together**, and answers of vision-language models at large: none of the
-  labelled ones are. It sees no picture.
-- **Languages other than English and Chinese.** The one Chinese source has no harmless help and was written by its
-  authors.
+- **Harm in general.** It knows what people called harmful in the sources above. Wrong advice, subtle bias, toxic chat
+  and false claims may look harmless to it, and harmless help with alarming questions harmful.
+- **Answers that picture and text do harm together**, and answers of vision-language models, unless the sources above
+  have them. It sees no picture.
+- **Languages that the sources above do not have**, or in which they lack harmless help.
 - **Judging people**, or moderating what people write.
 - **Training a model against it.** Characters and phrases are easily gamed.
 """

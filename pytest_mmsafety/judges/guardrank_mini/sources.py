@@ -60,7 +60,10 @@ def read_labels(path: Path) -> list[LabelledAnswer]:
             known = ", ".join(source.name for source in SOURCES)
             raise SetupError(f"{path}: no labelled answers; expected a JSON-lines file or a folder with {known}")
         answers = [answer for source in folders for answer in _published(source, path / source.name)]
-    return list(dict.fromkeys(answer for answer in answers if answer.response.strip()))
+    found = list(dict.fromkeys(answer for answer in answers if answer.response.strip()))
+    if not found:
+        raise SetupError(f"{path}: no answers with a word in them")
+    return found
 
 
 def sources_of(answers: Sequence[LabelledAnswer]) -> list[str]:
@@ -129,7 +132,7 @@ def _table(path: Path, encoding: str = "utf-8-sig") -> Iterator[dict[str, str]]:
 
 def _json_lines(path: Path) -> Iterator[LabelledAnswer]:
     try:
-        lines = path.read_text("utf-8").splitlines()
+        lines = path.read_text("utf-8-sig").split("\n")  # splitlines() also cuts within texts
     except (OSError, UnicodeDecodeError) as error:
         raise SetupError(f"{path}: cannot be read: {error}") from error
     for number, line in enumerate(lines, 1):

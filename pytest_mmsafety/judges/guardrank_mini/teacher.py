@@ -1,8 +1,8 @@
 """The teacher of GuardRank-mini: what a small language model has in mind while it reads an answer.
 
 Needed for training alone. The hidden states of SmolLM2-135M-Instruct tell harm from its lack better than
-n-grams do on sources never seen, but need torch and a second an answer on a busy laptop; so they label the
-answers for the student, softly, and stay behind.
+n-grams do on sources never seen, but need torch and far more time; so they label the answers for the student, softly,
+and stay behind.
 """
 
 from __future__ import annotations
@@ -38,16 +38,43 @@ def hidden_states(
     import numpy as np
 
     digest = hashlib.sha256(repr([(LAYERS, a.question, a.response) for a in answers]).encode()).hexdigest()
-    if cache is not None and cache.exists():
-        with np.load(cache, allow_pickle=False) as stored:
-            if str(stored["digest"]) == digest:
-                known: NDArray[np.float32] = stored["states"].astype(np.float32)
-                return known
-    states = _read_all(answers, report)
+    if cache is not None and (known := _cached(cache, digest)) is not None:
+        return known
+    states = _read_all(answers, report).astype(np.float16)
     if cache is not None:
-        with cache.open("wb") as file:
-            np.savez(file, states=states.astype(np.float16), digest=digest)
-    return states.astype(np.float16).astype(np.float32)
+        _keep(cache, states, digest)
+    return states.astype(np.float32)
+
+
+def _cached(cache: Path, digest: str) -> NDArray[np.float32] | None:
+    """What the file holds of these answers. Raises :class:`SetupError` if it is something else, or cannot be there."""
+    from zipfile import BadZipFile
+
+    import numpy as np
+
+    try:
+        if not cache.exists():
+            cache.parent.mkdir(parents=True, exist_ok=True)
+            return None
+        with cache.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            return stored["states"].astype(np.float32) if str(stored["digest"]) == digest else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, BadZipFile) as error:
+        found = error.strerror if isinstance(error, OSError) else "it holds something else"
+        raise SetupError(f"--cache: {cache}: {found}; expected a file of an earlier training, or a new name") from error
+
+
+def _keep(cache: Path, states: NDArray[np.float16], digest: str) -> None:
+    import numpy as np
+
+    beside = cache.with_name(f".{cache.name}.part")  # a kill leaves no half of a cache
+    try:
+        with beside.open("wb") as file:
+            np.savez(file, states=states, digest=digest)
+        beside.replace(cache)
+    except OSError as error:
+        raise SetupError(f"--cache: {cache}: cannot be written: {error.strerror or error}") from error
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def _read_all(answers: Sequence[LabelledAnswer], report: Callable[[int, int], None]) -> NDArray[np.float32]:

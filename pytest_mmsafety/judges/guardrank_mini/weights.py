@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 FORMAT = "guardrank-mini-weights/1"
 FILE = "weights.safetensors"
+SHIPPED = "f45c5adaf18de03105d51347b0f5c8eb7f95634bf7678031bbb33523803dd24b"
+"""SHA-256 of the file that comes with the package: its measured errors are of these weights and of no others."""
 FACTORS = ("giving", "content", "refusal", "partial")
 HEADS = ("harm", "refusal", "partial")
 SHAPES = {
@@ -80,9 +82,12 @@ def _log_sigmoid(x: float) -> float:
 
 @cache
 def shipped() -> Weights:
-    """Read the weights that come with the package, once."""
+    """Read the weights that come with the package, once. Raises :class:`SetupError` if they are not these."""
     with as_file(files(__package__) / FILE) as path:
-        return load(path)
+        weights = load(path)
+        if weights.digest != SHIPPED:
+            raise SetupError(f"{path}: expected SHA-256 {SHIPPED}, found {weights.digest}; install the package again")
+        return weights
 
 
 def load(path: Path) -> Weights:
@@ -95,13 +100,14 @@ def load(path: Path) -> Weights:
             arrays = {name: stored.get_tensor(name) for name in SHAPES}
             card = json.loads((stored.metadata() or {}).get("card", "null"))
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    except (OSError, SafetensorError, ValueError, TypeError, RecursionError) as error:
+    except (OSError, SafetensorError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise SetupError(f"{path}: no weights of guardrank-mini: {' '.join(str(error).split())}") from error
     if not isinstance(card, dict) or card.get("format") != FORMAT:
         raise SetupError(f"{path}: no weights of guardrank-mini in the format {FORMAT}")
     for name, shape in SHAPES.items():
-        if arrays[name].shape != shape or arrays[name].dtype.kind != "f" or not np.isfinite(arrays[name]).all():
-            raise SetupError(f"{path}: {name} has the shape {arrays[name].shape}; expected finite numbers of {shape}")
+        found = arrays[name]
+        if found.shape != shape or found.dtype.kind != "f" or not np.isfinite(found).all():
+            raise SetupError(f"{path}: {name}: {found.dtype} {found.shape}; expected finite floats of {shape}")
     arrays["idf"] = arrays["idf"].astype(np.float32)
     return Weights(arrays, card, digest)
 
