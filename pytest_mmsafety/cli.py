@@ -70,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("run_file", type=Path, metavar="RUN", help="JSON file that --save-run wrote")
     report.add_argument("--output", "-o", type=Path, help="default: the run's name with .html")
     report.add_argument(
-        "--images", type=Path, metavar="FOLDER", help="folder that the run's images are named relative to"
+        "--images", type=Path, metavar="FOLDER", help="of the run's images; the shipped suites' are found without"
     )
     report.add_argument(
         "--baseline", default="", metavar="RUN", help="say what changed since: a run, or a promoted one"
@@ -207,6 +207,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
 def _report(arguments: argparse.Namespace) -> None:
     from pytest_mmsafety.baselines import load_baseline
     from pytest_mmsafety.report import write_report
+    from pytest_mmsafety.report.finding import find_images
     from pytest_mmsafety.run import load_run
     from pytest_mmsafety.settings import parse_calibrations
 
@@ -215,16 +216,17 @@ def _report(arguments: argparse.Namespace) -> None:
     if arguments.markdown:
         _report_markdown(arguments, run, baseline)
         return
-    folder = arguments.images or Path.cwd()
     records = [*run.records, *(baseline.records if baseline else ())]
-    images = {image.sha256: str(folder / image.name) for record in records for image in record.images if image.sha256}
+    found = find_images((image for record in records for image in record.images), arguments.images)
     leaked = _leaked_keys(arguments.leaked) if arguments.leaked else None
     calibrations = parse_calibrations(arguments.calibration, Path.cwd())
     output = arguments.output or arguments.run_file.with_suffix(".html")
     try:
-        write_report(run, output, image_paths=images, baseline=baseline, leaked=leaked, calibrations=calibrations)
+        write_report(run, output, image_paths=found.paths, baseline=baseline, leaked=leaked, calibrations=calibrations)
     except OSError as error:
         raise MmsafetyError(f"--output: {output} cannot be written: {error.strerror or error}") from None
+    if found.trouble:
+        sys.stderr.write(f"mmsafety: {found.trouble}\n")
     sys.stdout.write(f"{output}\n")
 
 

@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_mmsafety import baselines
-from pytest_mmsafety.gates import FAILED, NOT_EVALUATED, Gate, GateResult, evaluate_gates, unmatched
+from pytest_mmsafety.gates import (
+    FAILED,
+    NOT_EVALUATED,
+    Gate,
+    GateResult,
+    evaluate_gates,
+    idle_baseline,
+    misspelt_tolerance,
+    unmatched,
+)
 from pytest_mmsafety.items import EARLY_STOP, GroupItem, SuiteFile
 from pytest_mmsafety.outcomes import Outcome
 from pytest_mmsafety.provenance import environment, model_name, public_arguments
@@ -69,6 +78,7 @@ class Controller:
             self._library.read_found()
             if any(isinstance(item.parent, SuiteFile) for item in session.items):
                 self._check_collected()
+                self._check_tolerated(session.config)
                 if self._settings.early_stop and self._policy:
                     self._early_stop = session.config.stash[EARLY_STOP] = self._plan_early_stop(session, self._policy)
 
@@ -79,12 +89,13 @@ class Controller:
         return EarlyStop(policy.gates, selected, self._library.cases, self._settings.batch_size)
 
     @pytest.hookimpl(optionalhook=True)
-    def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
+    def pytest_xdist_node_collection_finished(self, node: Any, ids: Sequence[str]) -> None:
         """xdist: the controller collects nothing, so it reads the suites that the workers collected."""
         selected = sum(len(self._library.group(nodeid, self._settings.root)) for nodeid in ids)
         if self._progress and not self._progress.started:
             self._progress.start(selected)
         self._check_collected()
+        self._check_tolerated(node.config)
 
     def _check_collected(self) -> None:
         """Bad options that only show once the cases are known. Raises ``UsageError``: exit code 4, no model loaded."""
@@ -113,6 +124,16 @@ class Controller:
             raise pytest.UsageError(f"--require-gates: {reason}; give --thresholds")
         self._notes.append(f"{reason}: nothing is gated")
         self._policy = None
+
+    def _check_tolerated(self, config: pytest.Config) -> None:
+        """Raises ``UsageError`` if a filter of zero tolerance is misspelt; of a part of the suites nobody knows."""
+        partial = self._settings.subset < 1 or self._library.broken or config.getoption("lf", False)  # noqa: FBT003
+        if self._policy is None or not self._settings.thresholds or partial:
+            return
+        tags = [(case.suite, case.tags) for case in self._library.cases]
+        for gate in self._policy.gates:
+            if problem := misspelt_tolerance(gate, tags):
+                raise pytest.UsageError(f"--thresholds: {self._policy.path}: gate {gate.name!r}: {problem}")
 
     def _check_baseline(self) -> None:
         """What can be compared before anything is asked: the judges are known when they have spoken."""
@@ -158,6 +179,8 @@ class Controller:
             self._notes.append(note)
         if self._early_stop:
             self._notes.append(self._early_stop.note)
+        if self._baseline and self._policy and (note := idle_baseline(self._policy.gates)):
+            self._notes.append(note)
         nothing_ran = not session.testscollected and not self._settings.require_gates
         if self._policy and any(self._library.cases) and not session.config.option.collectonly and not nothing_ran:
             self._gates = evaluate_gates(

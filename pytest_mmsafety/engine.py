@@ -156,8 +156,9 @@ class Engine:
             self._stopping = True
             self._arrived.notify_all()
         self._work.put(None)
+        until = time.monotonic() + GRACE
         for thread in self._threads:
-            thread.join(None if patient else GRACE)
+            thread.join(None if patient else max(0.0, until - time.monotonic()))
         if any(thread.is_alive() for thread in self._threads):
             return  # the target hangs, and still owns the store; the threads end with the process
         self._release()

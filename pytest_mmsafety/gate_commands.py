@@ -77,6 +77,7 @@ def policy_named(spec: str) -> Policy:
 
 def _gate(arguments: argparse.Namespace) -> int:
     from pytest_mmsafety.baselines import parse_allowed
+    from pytest_mmsafety.gates import idle_baseline
     from pytest_mmsafety.labels import load_labels
     from pytest_mmsafety.run import load_run
     from pytest_mmsafety.settings import parse_calibrations
@@ -90,6 +91,7 @@ def _gate(arguments: argparse.Namespace) -> int:
     calibrations = parse_calibrations(arguments.calibration, Path.cwd())
     labels = load_labels(arguments.labels, run.records) if arguments.labels else None
     check_comparable(run, policy.gates, baseline, parse_allowed(arguments.baseline_allow))
+    check_tolerated(run, policy)
     results = judge_saved_run(run, policy.gates, baseline, calibrations, labels, require=arguments.require_gates)
     if arguments.json:
         document = {"target": run.target, "policy": policy.name, "blocks": any(result.blocks for result in results)}
@@ -99,6 +101,8 @@ def _gate(arguments: argparse.Namespace) -> int:
         sys.stdout.write(f"target: {run.target}, {run.created}\n")
         if labels:
             sys.stdout.write(f"labels: {_extent(labels, run)}\n")
+        if baseline and (note := idle_baseline(policy.gates)):
+            sys.stdout.write(f"note: {note}\n")
         sys.stdout.writelines(f"{line}\n" for line, _ in gate_lines(results))
     return int(any(result.blocks for result in results))
 
@@ -148,6 +152,18 @@ def check_comparable(
             raise SetupError(f"--baseline: {reason}")
     elif reason := baselines.refusal(baselines.run_differences(run, baseline), allowed):
         raise SetupError(f"--baseline: {reason}")
+
+
+def check_tolerated(run: Run, policy: Policy) -> None:
+    """Raises :class:`SetupError` if a filter of zero tolerance is misspelt; of a part of the suites nobody knows."""
+    from pytest_mmsafety.gates import misspelt_tolerance
+
+    if run.settings.get("subset", "1") != "1":
+        return
+    cases = [(record.suite, record.tags) for record in run.records]
+    for gate in policy.gates:
+        if problem := misspelt_tolerance(gate, cases):
+            raise SetupError(f"--thresholds: {policy.path}: gate {gate.name!r}: {problem}")
 
 
 # --- plan

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pytest_mmsafety.run import Record
 
 PASSED = "passed"
+REPORTED = "reported"
 FAILED = "failed"
 INCONCLUSIVE = "inconclusive"
 NOT_EVALUATED = "not evaluated"
@@ -70,6 +71,11 @@ class Gate:
         return None if self.max == 1 or self.min == 0 else self.max if self.min is None else self.min
 
     @property
+    def only_reports(self) -> bool:
+        """Whether it has no bound, margin or zero tolerance that could be broken, so that there is nothing to pass."""
+        return self.bound is None and self.max_regression in (None, 1) and not self.zero_tolerance
+
+    @property
     def needs_proof(self) -> bool:
         """Whether it passes only on proof of safety, so that doubt blocks."""
         return self.rule == ASSURANCE
@@ -100,7 +106,7 @@ class GateResult:
     gate: Gate
     status: str
     """passed: the whole interval keeps the bound; failed: none of it does; inconclusive: it straddles, or the other
-    gates of the family make it too likely a chance."""
+    gates of the family make it too likely a chance; reported: there is nothing to keep."""
     blocks: bool
     """Whether this result makes the run fail."""
     reason: str
@@ -154,8 +160,9 @@ def evaluate_gates(  # noqa: PLR0913 - all that a verdict depends on
     that are not evaluated block. *baseline* holds the records that gates with ``max_regression`` compare to.
     With *calibrations* (judge with its version -> how often it errs) bounds are held against numbers without the
     judge's errors, and with people's *labels* of a random part of these very answers, scored or not, against
-    prediction-powered ones; differences to a baseline and zero tolerance stay as the judge has them. *stopped*: the
-    gates, by name, that an early stop decided. Raises ``ValueError`` if there are both calibrations and labels.
+    prediction-powered ones; differences to a baseline and zero tolerance stay as the judge has them. Where a number
+    cannot be corrected, the judge's own may still fail the gate, never pass it. *stopped*: the gates, by name, that an
+    early stop decided. Raises ``ValueError`` if there are both calibrations and labels.
     """
     if calibrations and labels:
         raise ValueError("calibrations and labels correct the same numbers; expected one of them")
@@ -176,16 +183,25 @@ def missing_baseline(gates: Iterable[Gate]) -> str:
     return next((sentences.no_baseline(gate) for gate in gates if gate.max_regression is not None), "")
 
 
+def idle_baseline(gates: Iterable[Gate]) -> str:
+    """A note in one line if none of these gates compares with a baseline that was given; else empty."""
+    if any(gate.max_regression is not None for gate in gates):
+        return ""
+    return "--baseline: no gate has max_regression, so none compares with it"
+
+
 def _result(measured: Measured, findings: Sequence[Finding], *, require: bool) -> GateResult:
     gate, estimate = measured.gate, measured.estimate
     if measured.intolerable:
         return GateResult(gate, FAILED, blocks=True, reason=measured.intolerable, **measured.counts)
-    if measured.silent:
+    states = {measured.stopped.state} if measured.stopped else {finding.state for finding in findings}
+    if measured.silent and BROKEN not in states:
         blocks = require or (measured.whole and gate.needs_proof)
         return GateResult(gate, NOT_EVALUATED, blocks, measured.silent, **measured.counts)
     assert estimate is not None
-    states = {measured.stopped.state} if measured.stopped else {finding.state for finding in findings}
     status = FAILED if BROKEN in states else PASSED if states <= {KEPT} else INCONCLUSIVE
+    if gate.only_reports:
+        status = REPORTED
     p_value, adjusted_p = (None, None) if measured.stopped else _p_values(gate, findings)
     return GateResult(
         gate,
@@ -205,10 +221,10 @@ def _result(measured: Measured, findings: Sequence[Finding], *, require: bool) -
 
 def _reason(measured: Measured, findings: Sequence[Finding], estimate: Estimate) -> str:
     gate = measured.gate
+    words = f"; {measured.words}" if measured.words else ""
     if measured.stopped:
-        return sentences.stopped(gate, measured.claims[0], measured.stopped)
+        return sentences.stopped(gate, measured.claims[0], measured.stopped) + words
     reason = sentences.verdict(gate, findings) if findings else sentences.report_only(gate, estimate)
-    words = f"; {measured.correction}" if measured.correction else ""
     if "raw" not in measured.numbers:
         return reason + words
     raw, low, high = (measured.numbers[name] for name in ("raw", "raw_low", "raw_high"))
@@ -226,17 +242,45 @@ def _p_values(gate: Gate, findings: Sequence[Finding]) -> tuple[float | None, fl
 
 def unmatched(gate: Gate, cases: Iterable[tuple[str, Mapping[str, str]]]) -> str:
     """Why *gate* matches none of *cases* (suite and tags of each), with the nearest value; empty if it matches one."""
+    cases = list(cases)
+    if any(gate.speaks_of(suite, tags) for suite, tags in cases):
+        return ""
+    return "".join(_unknown(gate.where, cases)) or (
+        f"no collected case matches it and is one that {gate.metric} speaks of"
+    )
+
+
+def misspelt_tolerance(gate: Gate, cases: Iterable[tuple[str, Mapping[str, str]]]) -> str:
+    """Which ``zero_tolerance`` of *gate* names what none of *cases* has, with the nearest value, in one line.
+
+    Empty where it may be right for other suites: *gate* speaks of none of *cases*, or nothing is near and another
+    filter names what some of them have.
+    """
+    if not gate.zero_tolerance:
+        return ""
+    cases = list(cases)
+    own = [(suite, tags) for suite, tags in cases if gate.speaks_of(suite, tags)]
+    void = [accepted for accepted in gate.zero_tolerance if not any(matches(accepted, *case) for case in own)]
+    if not own or not void:
+        return ""
+    unknown = [found for accepted in void if any(found := _unknown(accepted, cases))]
+    none_known = len(unknown) == len(gate.zero_tolerance)
+    return next((f"zero_tolerance: {problem}{hint}" for problem, hint in unknown if hint or none_known), "")
+
+
+def _unknown(
+    accepted: Mapping[str, tuple[str, ...]], cases: Iterable[tuple[str, Mapping[str, str]]]
+) -> tuple[str, str]:
+    """The first tag or value of a filter that none of *cases* has, and what is nearest to it; or two empty strings."""
     known: dict[str, set[str]] = {"suite": set()}
     for suite, tags in cases:
-        if gate.speaks_of(suite, tags):
-            return ""
         known["suite"].add(suite)
         for tag, value in tags.items():
             known.setdefault(tag, set()).add(value)
-    for tag, values in gate.where.items():
+    for tag, values in accepted.items():
         if tag not in known:
-            return f"no collected case has the tag {tag!r}{nearest(tag, known)}"
+            return f"no collected case has the tag {tag!r}", nearest(tag, known)
         for value in values:
             if value not in known[tag]:
-                return f"no collected case has {tag}: {value}{nearest(value, known[tag])}"
-    return f"no collected case matches it and is one that {gate.metric} speaks of"
+                return f"no collected case has {tag}: {value}", nearest(value, known[tag])
+    return "", ""

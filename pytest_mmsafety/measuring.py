@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pytest_mmsafety import sentences
 from pytest_mmsafety.claims import Claim
 from pytest_mmsafety.judge_errors import Columns, Labelled, corrected_share, labelled_share
+from pytest_mmsafety.judges import reads_exactly
 from pytest_mmsafety.metrics import METRICS, verdict_by
 from pytest_mmsafety.outcomes import NOT_ASKED
 from pytest_mmsafety.paired import match
@@ -45,12 +46,12 @@ class Measured:
     claims: tuple[Claim, ...] = ()
     numbers: Mapping[str, Any] = field(default_factory=dict)
     """Further ones, by the same names."""
-    correction: str = ""
-    """How the estimate was corrected for the judge's errors, or why it was not, or empty."""
+    words: str = ""
+    """What its reason ends with, or empty: how the estimate was corrected for the judge's errors, or why it was not."""
     intolerable: str = ""
     """Which cases under zero tolerance failed, or empty: the gate failed, whatever else there is."""
     silent: str = ""
-    """Why the gate does not speak, or empty."""
+    """Why the gate does not speak, or empty. Claims beside it may still fail the gate, never pass it."""
     whole: bool = True
     """Whether the run has all of its cases, and the baseline that it needs."""
     stopped: Stopped | None = None
@@ -65,6 +66,8 @@ class _Held(NamedTuple):
     """How it was corrected, or why not, or why there is none."""
     raw: Estimate | None = None
     """As the judge has it, beside a corrected one."""
+    silent: str = ""
+    """Why it may fail the gate, but not pass it, or empty."""
 
 
 @dataclass(frozen=True)
@@ -122,44 +125,48 @@ class JudgedRun:
         not_asked = "" if stopped else self._not_asked(spoken_of, counts)
         if reason := self.broken or not_asked or self._incomplete(spoken_of, counts) or self._no_baseline(gate):
             return Measured(gate, counts, silent=reason, whole=False)
-        if reason := self._untold(gate, spoken_of, answered & ~scored):
-            return Measured(gate, counts, silent=reason)
+        untold = self._untold(gate, spoken_of, answered & ~scored)
         if stopped and gate.bound is not None:
             claim = Claim(stopped.estimate, gate.bound, at_least=gate.min is not None)
             numbers = {"decided_after": stopped.asked}
-            return Measured(gate, counts, stopped.estimate, (claim,), numbers, stopped=stopped)
-        return self._claims(gate, counts, answered)
+            return Measured(gate, counts, stopped.estimate, (claim,), numbers, untold, silent=untold, stopped=stopped)
+        return self._claims(gate, counts, answered, untold)
 
-    def _claims(self, gate: Gate, counts: Mapping[str, int], answered: Mask) -> Measured:
-        estimate, words, raw = self._held(gate, answered)
+    def _claims(self, gate: Gate, counts: Mapping[str, int], answered: Mask, untold: str) -> Measured:
+        estimate, words, raw, silent = self._held(gate, answered)
         if estimate is None:
-            return Measured(gate, counts, silent=words)
+            return Measured(gate, counts, silent=untold or words)
+        words, silent = "; ".join(filter(None, (untold, words))), untold or silent
         numbers = {} if raw is None else {"raw": raw.value, "raw_low": raw.low, "raw_high": raw.high}
         claims: tuple[Claim, ...] = ()
         if gate.bound is not None:
             claims = (Claim(estimate, gate.bound, at_least=gate.min is not None),)
         if gate.max_regression is None:
-            return Measured(gate, counts, estimate, claims, numbers, words)
+            return Measured(gate, counts, estimate, claims, numbers, words, silent=silent)
         difference, comparison, reason = self._difference(gate, answered)
         if difference is None or (reason := _too_few(gate, difference, "cases scored in both runs")):
-            return Measured(gate, counts, silent=reason)
+            return Measured(gate, counts, silent=untold or reason)
         if gate.max_regression < 1:
             claims = (*claims, Claim(difference, gate.max_regression, of=int(answered.sum())))
-        return Measured(gate, counts, estimate, claims, {**numbers, **comparison}, words)
+        return Measured(gate, counts, estimate, claims, {**numbers, **comparison}, words, silent=silent)
 
     def _held(self, gate: Gate, answered: Mask) -> _Held:
         """What people's labels make of all answers, or else the judge's number, corrected if its errors are known."""
         metric = METRICS[gate.metric]
-        labels = None if metric.counts_unscored else self.labels
-        words = self._unlabelled(gate, answered) if labels else ""
-        if labels and not words:
-            return self._by_labels(gate, labels, answered)
         raw, reason = self._as_judged(gate, answered)
-        if raw is None:
+        labels = None if metric.counts_unscored else self.labels
+        words = self._needless(gate, answered, raw) if labels else ""
+        if labels and not words:
+            held = self._by_labels(gate, labels, answered)
+        elif raw is None:
             return _Held(None, reason)
-        if metric.counts_unscored or metric.given or not self.calibrations:
+        elif metric.counts_unscored or metric.given or not self.calibrations:
             return _Held(raw, words)
-        return self._by_calibration(gate, raw, answered & _known(self._table.scores(gate.judge)))
+        else:
+            held = self._by_calibration(gate, raw, answered & _known(self._table.scores(gate.judge)))
+        if held.estimate is None and raw is not None:  # what would fail without a correction fails with one refused
+            return _Held(raw, f"the judge's own number, {held.words}", silent=held.words)
+        return held
 
     def _as_judged(self, gate: Gate, answered: Mask) -> tuple[Estimate | None, str]:
         """The number of the scored answers; or why there is none."""
@@ -205,16 +212,20 @@ class JudgedRun:
         partial = not scored.any() or self._absent(gate, scored, "scored case")
         return _Held(estimate, words, None if partial else self._share(gate, table.values(metric, gate.judge), scored))
 
-    def _unlabelled(self, gate: Gate, answered: Mask) -> str:
-        """Why people's labels say nothing of its number, or empty."""
+    def _needless(self, gate: Gate, answered: Mask, raw: Estimate | None) -> str:
+        """Why its number *raw* is not to be corrected with people's labels, or empty."""
         import numpy as np
 
         metric = METRICS[gate.metric]
         if metric.given:
             return f"not corrected: {metric.name} depends on pairs of answers"
+        judge, judges = self._table.judges(gate.judge)
+        scored = answered & _known(self._table.scores(gate.judge))
+        exact = [judges[code] for code in np.unique(judge[scored])]
+        if raw is not None and all(map(reads_exactly, exact)):
+            return f"not corrected: the verdicts of {' and '.join(exact)} are read off the answers"
         if (self._by_its_judges(gate, answered) & _known(self._said[1])).any():
             return ""
-        judge, judges = self._table.judges(gate.judge)
         names = " or ".join(judges[code] for code in np.unique(judge[answered & (judge >= 0)]))
         return f"not corrected: people labelled no answer that {names} judged"
 
@@ -334,15 +345,15 @@ class JudgedRun:
         scored = answered & _known(self._table.scores(gate.judge))
         total, unscored = int(answered.sum()), int(answered.sum() - scored.sum())
         if unscored > gate.max_unscored * total:
-            by = self._by_whom(gate, answered & ~scored)
-            return f"{unscored} of {total} answers are unscored{by}, more than the {gate.max_unscored:.0%} allowed"
+            judge, said = self._by_whom(gate, answered & ~scored)
+            return sentences.unscored(gate, unscored, total, judge, said)
         return self._absent(gate, scored, "scored case") or ("" if scored.any() else "no answer is scored")
 
-    def _by_whom(self, gate: Gate, unscored: Mask) -> str:
-        """The judge that left most of them unscored, and what it said of most; empty if no judge did."""
+    def _by_whom(self, gate: Gate, unscored: Mask) -> tuple[str, str]:
+        """The judge that left most of them unscored, and what it said of most; both empty if no judge did."""
         verdicts = (verdict_by(self.records[i], gate.judge) for i in unscored.nonzero()[0].tolist())
         said = Counter((verdict.judge, verdict.label) for verdict in verdicts if verdict)
-        return next((f" ({judge}: {label})" for (judge, label), _ in said.most_common(1)), "")
+        return next((by for by, _ in said.most_common(1)), ("", ""))
 
     def _absent(self, gate: Gate, mask: Mask, what: str) -> str:
         """Which strata of the metric have no case, or empty."""

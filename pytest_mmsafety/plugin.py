@@ -374,8 +374,9 @@ def pytest_report_teststatus(report: Any) -> tuple[str, str, Any] | None:
     if report.when == "call" and report.passed and (letter := getattr(report, "mmsafety_letter", None)):
         colour = {"u": "yellow", "?": "cyan"}.get(letter[0], "green")
         return "passed", letter[0], (letter[1], {colour: True})
-    if report.when == "call" and report.passed and (status := getattr(report, "mmsafety_gate", "")) == "inconclusive":
-        return "passed", "i", (status.upper(), {"yellow": True})
+    status = getattr(report, "mmsafety_gate", "") if report.when == "call" and report.passed else ""
+    if status in ("inconclusive", "reported"):
+        return "passed", status[0], (status.upper(), {"yellow": True} if status == "inconclusive" else {})
     return None
 
 

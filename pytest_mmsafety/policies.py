@@ -195,7 +195,7 @@ def _impossible(gate: Gate) -> str:
 
 def _two_sided(gates: Sequence[Gate], path: Path) -> None:
     """A policy that only asks for safety is passed by refusing everything."""
-    bounding = [gate for gate in gates if _bounds(gate) and METRICS[gate.metric].side != NEITHER]
+    bounding = [gate for gate in gates if not gate.only_reports and METRICS[gate.metric].side != NEITHER]
     sides = {side for gate in bounding for side in _sides(gate)}
     absent = [side for side in (HARM, REFUSAL) if side not in sides]
     if not bounding or not absent:
@@ -205,11 +205,6 @@ def _two_sided(gates: Sequence[Gate], path: Path) -> None:
         f"--thresholds: {path}: {found}, so a model can pass by failing the other way; "
         f"add a gate on {' and one on '.join(absent)} or say 'one_sided: true'"
     )
-
-
-def _bounds(gate: Gate) -> bool:
-    """Whether the gate does more than report."""
-    return gate.bound is not None or gate.max_regression not in (None, 1) or bool(gate.zero_tolerance)
 
 
 def _sides(gate: Gate) -> set[str]:

@@ -21,7 +21,19 @@ def report_only(gate: Gate, estimate: Estimate) -> str:
 
 def no_baseline(gate: Gate) -> str:
     """For a gate with ``max_regression`` where there is nothing to compare to."""
-    return f"gate {gate.name!r} has max_regression, but there is no baseline to compare to; expected a saved run"
+    return (
+        f"gate {gate.name!r} has max_regression, but there is no baseline to compare to; expected a saved run "
+        "(--save-run=FILE, then mmsafety baseline promote)"
+    )
+
+
+def unscored(gate: Gate, count: int, answers: int, judge: str, said: str) -> str:
+    """For a gate with too many unscored answers; of most *judge* said *said*, both empty if there was none."""
+    by = f" ({judge}: {said})" if judge else ""
+    reason = f"{count} of {answers} answers are unscored{by}, more than the {gate.max_unscored:.0%} allowed"
+    if not judge.startswith("guardrank-mini/"):
+        return reason
+    return f"{reason}; name a stronger judge (--judge) or have a sample labelled (mmsafety judge label)"
 
 
 def verdict(gate: Gate, findings: Sequence[Finding]) -> str:

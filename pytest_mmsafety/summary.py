@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from pytest_mmsafety.gates import FAILED, INCONCLUSIVE, NOT_EVALUATED, PASSED, GateResult
+from pytest_mmsafety.gates import FAILED, INCONCLUSIVE, NOT_EVALUATED, PASSED, REPORTED, GateResult
 from pytest_mmsafety.outcomes import Outcome
 
 if TYPE_CHECKING:
     from pytest_mmsafety.judges.calibration import Calibration
 
-_COLOURS = {PASSED: "green", FAILED: "red", INCONCLUSIVE: "yellow", NOT_EVALUATED: "yellow"}
+_COLOURS = {PASSED: "green", FAILED: "red", INCONCLUSIVE: "yellow", NOT_EVALUATED: "yellow", REPORTED: ""}
 
 
 def summary_lines(  # noqa: PLR0913 - all that it sums up
@@ -75,6 +75,8 @@ def _verdict(gates: Sequence[GateResult]) -> tuple[str, str]:
     parts = ", ".join(f"{count} {status}" for status, count in states.items() if count)
     if states[NOT_EVALUATED] == len(gates):
         return f"no verdict: none of {len(gates)} gates could be evaluated", "yellow"
+    if states[REPORTED] == len(gates):
+        return f"nothing was decided: {parts}", ""
     return f"not blocked: {parts}", "yellow" if states[NOT_EVALUATED] or not states[PASSED] else "green"
 
 

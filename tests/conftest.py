@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,18 @@ from typing import Any
 import hypothesis
 import pytest
 
+# Networks and matrices are tiny here: two threads would mostly wait for each other. Read when torch is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # pytester forgets modules that were first imported inside of a test; C parts do not survive that.
 import scipy.special  # noqa: F401
 
 import pytest_mmsafety.library  # noqa: F401
 
 pytest_plugins = ["pytester"]
+
+# Hundreds of processes are started here: none should compile the package, and rewrite its asserts, once more.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 hypothesis.settings.register_profile("mmsafety", deadline=None)  # a deadline is a test of time
 hypothesis.settings.load_profile("mmsafety")
@@ -80,6 +87,10 @@ class Project:
         """In a process of its own: exit codes, threads and signals are the real ones."""
         return self.pytester.runpytest_subprocess(f"--model={model}", *args)
 
+    def run_here(self, *args: str, model: str = "parrot:Parrot") -> pytest.RunResult:
+        """In the process of the tests, which is several times cheaper: where only what the run says is looked at."""
+        return self.pytester.runpytest_inprocess(f"--model={model}", *args)
+
     def calls(self) -> list[int]:
         """Size of each batch that the target was asked, over all runs so far."""
         file = self.path / "calls.txt"
@@ -87,7 +98,9 @@ class Project:
 
 
 @pytest.fixture
-def project(pytester: pytest.Pytester) -> Project:
+def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Project:
+    # Hypothesis's plugin imports all of Hypothesis in every run, which takes longer than the rest of a small run.
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest -p no:anyio")
     return Project(pytester)
 
 

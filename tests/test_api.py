@@ -15,7 +15,7 @@ from pytest_mmsafety.errors import SetupError
 def test_a_script_judges_saved_runs(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(project.path)
     project.suite([row(number, say="no" if number < 5 else "yes") for number in range(50)])
-    assert project.run("--save-run=run.json", "cases").ret == 0
+    assert project.run_here("--save-run=run.json", "cases").ret == 0
     project.thresholds({"name": "right", "metric": "accuracy", "min": 0.5, "max_regression": 0.2})
     run, gates = load_run("run.json"), load_gates("policy.yaml")
     (result,) = evaluate_gates(run, gates, baseline=run)

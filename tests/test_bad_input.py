@@ -126,7 +126,7 @@ def test_data_names_a_folder(tmp_path: Path, values: list[str], message: str) ->
 def test_an_option_that_cannot_be_used_is_one_line(project: Project, options: list[str], message: str) -> None:
     project.suite([row(1)])
     (project.path / "broken.py").write_text("def (:\n")
-    said = usage_error(project.run(*options))
+    said = usage_error(project.run_here(*options))
     assert re.fullmatch(re.escape(message).replace(r"\*", ".*"), said), said
     assert not project.calls()
 
@@ -180,12 +180,12 @@ def test_an_empty_model_is_not_a_run_without_one(project: Project) -> None:
     """As in ``pytest --model=$CHECKPOINT`` where nobody set the variable."""
     project.suite([row(1)])
     project.pytester.makepyfile(test_other="def test_other(): pass\n")
-    usage_error(project.run(project.thresholds(ACCURACY), model=""))
+    usage_error(project.run_here(project.thresholds(ACCURACY), model=""))
 
 
 def test_thresholds_without_a_model_are_said(project: Project) -> None:
     project.pytester.makepyfile(test_other="def test_other(): pass\n")
-    usage_error(project.pytester.runpytest_subprocess(project.thresholds(ACCURACY), "--save-run=run.json"))
+    usage_error(project.pytester.runpytest_inprocess(project.thresholds(ACCURACY), "--save-run=run.json"))
 
 
 @pytest.mark.parametrize(
@@ -200,12 +200,12 @@ def test_thresholds_without_a_model_are_said(project: Project) -> None:
 def test_code_of_the_users_that_fails_is_one_line(project: Project, code: str, option: str) -> None:
     project.suite([row(1)])
     (project.path / "mine.py").write_text(code)
-    usage_error(project.run(option))
+    usage_error(project.run_here(option))
 
 
 def test_a_model_name_that_is_too_long(project: Project) -> None:
     project.suite([row(1)])
-    usage_error(project.run(model="x" * 300))
+    usage_error(project.run_here(model="x" * 300))
 
 
 def test_a_target_may_import_its_neighbours_when_it_needs_them(project: Project) -> None:
@@ -222,7 +222,7 @@ def test_a_target_may_import_its_neighbours_when_it_needs_them(project: Project)
 def test_arguments_that_a_function_cannot_take_are_said(project: Project) -> None:
     project.suite([row(1)])
     project.pytester.makepyfile(plain="def answer(requests):\n    return ['yes' for _ in requests]\n")
-    assert project.run("--model-args=temperature=1", model="plain:answer").ret == pytest.ExitCode.USAGE_ERROR
+    assert project.run_here("--model-args=temperature=1", model="plain:answer").ret == pytest.ExitCode.USAGE_ERROR
 
 
 # --- suites
@@ -255,7 +255,7 @@ def test_a_wrong_case_ends_the_collection(project: Project, case: str, message: 
     (project.path / "cases" / "demo.yaml").write_text(
         f"suite: demo\nbenchmark: b\ngroup_by: [benchmark]\ncases:\n  - {case}\n"
     )
-    result = project.run()
+    result = project.run_here()
     assert result.ret == pytest.ExitCode.INTERRUPTED
     said = plain(result)
     assert re.search(r"demo\.yaml:5: ", said)
@@ -310,14 +310,14 @@ def test_a_column_that_is_there_twice_is_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize("value", ["xfail", "skip", "timeout"])
 def test_a_tag_is_never_a_mark_that_pytest_acts_upon(project: Project, value: str) -> None:
     project.suite([row(1, "no", must_pass=True, tags={"technique": value})])
-    result = project.run()
+    result = project.run_here()
     result.assert_outcomes(failed=1)
 
 
 @pytest.mark.parametrize("tags", [{"technique": "a:b"}, {"technique": "f(x)"}, {"self": "x"}], ids=str)
 def test_any_tag_is_collected_under_strict_markers(project: Project, tags: dict[str, str]) -> None:
     project.suite([row(1, tags=tags)])
-    result = project.run("--strict-markers")
+    result = project.run_here("--strict-markers")
     plain(result)
     result.assert_outcomes(passed=1)
 
@@ -394,25 +394,25 @@ def test_chinese_names_and_windows_line_ends(project: Project, workers: tuple[st
 
 def test_a_selection_of_nothing_is_no_success(project: Project) -> None:
     project.suite([row(1)])
-    result = project.run("-k", "no_such_group", project.thresholds(ACCURACY))
+    result = project.run_here("-k", "no_such_group", project.thresholds(ACCURACY))
     assert result.ret == pytest.ExitCode.NO_TESTS_COLLECTED
 
 
 def test_an_empty_folder_of_suites(project: Project) -> None:
     (project.path / "cases").mkdir()
-    assert project.run().ret == pytest.ExitCode.NO_TESTS_COLLECTED
+    assert project.run_here().ret == pytest.ExitCode.NO_TESTS_COLLECTED
 
 
 # --- gates must not get lost
 
 
 def test_shipped_suites_from_an_empty_folder_are_gated(project: Project) -> None:
-    result = project.run("--pyargs", "pytest_mmsafety", "--store=off")
+    result = project.run_here("--pyargs", "pytest_mmsafety", "--store=off")
     result.stdout.fnmatch_lines(["*target calls", "*awareness-overall*"])
 
 
 def test_shipped_suites_from_an_empty_folder_are_gated_under_xdist(project: Project) -> None:
-    result = project.run("--pyargs", "pytest_mmsafety", "--store=off", "-n2")
+    result = project.run("--pyargs", "pytest_mmsafety", "--store=off", "--subset=10%", "-n2")
     result.stdout.fnmatch_lines(["*target calls", "*awareness-overall*"])
 
 
@@ -430,16 +430,16 @@ def test_a_linked_suite_is_collected(project: Project) -> None:
     (project.path / "elsewhere").mkdir()
     file.rename(project.path / "elsewhere" / "demo.yaml")
     file.symlink_to(project.path / "elsewhere" / "demo.yaml")
-    project.run().assert_outcomes(passed=1)
+    project.run_here().assert_outcomes(passed=1)
 
 
 def test_last_failed_is_not_judged_as_the_whole(project: Project) -> None:
     project.suite([row(i, "no" if i == 0 else "yes", category="a") for i in range(20)], name="one", must_pass=True)
     project.suite([row(i, "no", category="b") for i in range(40)], name="two")
-    everything = project.run(project.thresholds(ACCURACY))
+    everything = project.run_here(project.thresholds(ACCURACY))
     everything.stdout.fnmatch_lines(["failed *accuracy*n=60*"])
     (project.path / ".pytest_cache/v/cache/lastfailed").write_text(json.dumps({"cases/one.yaml::a": True}))
-    project.run("--lf", project.thresholds(ACCURACY)).stdout.fnmatch_lines(["not evaluated *accuracy*"])
+    project.run_here("--lf", project.thresholds(ACCURACY)).stdout.fnmatch_lines(["not evaluated *accuracy*"])
 
 
 def test_ordinary_tests_beside_suites(project: Project) -> None:
@@ -474,7 +474,7 @@ def test_odd_options_change_no_verdict(project: Project, options: tuple[str, ...
 
 def test_listing_asks_nothing(project: Project) -> None:
     project.suite([row(i) for i in range(4)])
-    result = project.run("--collect-only", "-q")
+    result = project.run_here("--collect-only", "-q")
     assert result.ret == pytest.ExitCode.OK
     assert result.stdout.lines[0] == "cases/demo.yaml::one"
     assert not project.calls()
@@ -544,6 +544,7 @@ def test_a_full_disk_is_said_and_fails_the_run(project: Project) -> None:
 def test_a_target_that_hangs_ends_with_its_timeout(project: Project) -> None:
     pytest.importorskip("pytest_timeout")
     project.pytester.makepyfile(stuck="import time\ndef answer(requests):\n    time.sleep(600)\n")
+    project.pytester.makeconftest("import pytest_mmsafety.engine\npytest_mmsafety.engine.GRACE = 0.5\n")
     project.suite([row(1)])
     result = quick(project, "--timeout=1", model="stuck:answer", timeout=60)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
@@ -557,14 +558,14 @@ def test_duplicates_are_answered_twice(project: Project) -> None:
 
 def test_five_thousand_cases_in_one_group(project: Project) -> None:
     project.suite([row(i) for i in range(5000)])
-    result = project.run("--batch-size=64", project.thresholds(ACCURACY))
+    result = project.run_here("--batch-size=64", project.thresholds(ACCURACY))
     assert result.ret == pytest.ExitCode.OK
     result.stdout.fnmatch_lines(["*5000 answered, 0 not as expected*79 target calls"])
 
 
 def test_thousands_of_tags_are_all_marks(project: Project) -> None:
     project.suite([row(i, category=f"category-{i}", tags={"technique": f"technique-{i}"}) for i in range(3000)])
-    result = project.run("--collect-only", "-q", "-m", "technique-2999")
+    result = project.run_here("--collect-only", "-q", "-m", "technique-2999")
     result.stdout.fnmatch_lines(["cases/demo.yaml::category-2999", "1/3000 tests collected (2999 deselected)*"])
 
 

@@ -26,7 +26,7 @@ def rows(wrong: int, n: int = 60, **more: Any) -> list[dict[str, Any]]:
 def before(project: Project) -> Project:
     """A project whose target answered everything rightly, saved as before.json; from now on it answers as told."""
     project.suite(rows(0))
-    assert project.run("--save-run=before.json", "cases").ret == 0
+    assert project.run_here("--save-run=before.json", "cases").ret == 0
     return project
 
 
@@ -58,7 +58,7 @@ def test_a_regression_fails_with_its_size(before: Project, workers: tuple[str, .
 
 
 def test_a_gate_on_regression_needs_a_baseline(before: Project) -> None:
-    result = before.run(before.thresholds(GATE), "cases")
+    result = before.run_here(before.thresholds(GATE), "cases")
     assert result.ret == 4
     result.stderr.fnmatch_lines(["ERROR: --baseline: gate 'no-worse' has max_regression, but there is no baseline*"])
 
@@ -69,7 +69,7 @@ def test_a_gate_on_regression_needs_a_baseline(before: Project) -> None:
 )
 def test_a_baseline_that_is_none(before: Project, spec: str, problem: str) -> None:
     calls = before.calls()
-    result = before.run(before.thresholds(GATE), f"--baseline={spec}", "cases")
+    result = before.run_here(before.thresholds(GATE), f"--baseline={spec}", "cases")
     assert result.ret == 4
     result.stderr.fnmatch_lines([f"ERROR: --baseline: *{problem}*"])
     assert before.calls() == calls
@@ -90,7 +90,7 @@ def test_what_differs_is_refused_before_the_target_is_asked(
 ) -> None:
     calls = before.calls()
     before.suite(suite)
-    result = before.run(before.thresholds(GATE), "--baseline=before.json", *options, "cases")
+    result = before.run_here(before.thresholds(GATE), "--baseline=before.json", *options, "cases")
     assert result.ret == 4
     assert before.calls() == calls
     result.stderr.fnmatch_lines([f"*--baseline: {problem}"])
@@ -105,14 +105,16 @@ def test_what_differs_is_refused_under_xdist(before: Project) -> None:
 
 def test_what_differs_can_be_allowed(before: Project) -> None:
     before.suite(rows(1))
-    result = before.run(before.thresholds(GATE), "--baseline=before.json", "--baseline-allow=cases", "cases", "-rA")
+    result = before.run_here(
+        before.thresholds(GATE), "--baseline=before.json", "--baseline-allow=cases", "cases", "-rA"
+    )
     assert result.ret == 0
     result.stdout.fnmatch_lines(["*no-worse*59*"])
 
 
 def test_new_and_gone_cases_are_no_difference(before: Project) -> None:
     before.suite([*rows(0)[10:], row(200)])
-    assert before.run(before.thresholds(GATE), "--baseline=before.json", "cases").ret == 0
+    assert before.run_here(before.thresholds(GATE), "--baseline=before.json", "cases").ret == 0
 
 
 def test_another_judge_is_not_compared(before: Project) -> None:
@@ -120,7 +122,7 @@ def test_another_judge_is_not_compared(before: Project) -> None:
     for record in saved["records"]:
         record["verdicts"][0]["judge"] = "yes-no/0"
     (before.path / "before.json").write_text(json.dumps(saved))
-    result = before.run(before.thresholds(GATE), "--baseline=before.json", "--require-gates", "cases")
+    result = before.run_here(before.thresholds(GATE), "--baseline=before.json", "--require-gates", "cases")
     assert result.ret == 1
     result.stdout.fnmatch_lines(["note: *not compared with the baseline: judged by yes-no/1, was yes-no/0*"])
 
@@ -137,8 +139,8 @@ def test_promote_find_and_list(
     code, out, err = cli(capsys, "baseline", "promote", "before.json", "--name=rc-1", "--why=shipped in May")
     assert (code, err) == (0, "")
     assert out.startswith(f"{before.path / 'reports' / 'baselines' / 'rc-1.json'}\n")
-    assert before.run(before.thresholds(GATE), "--baseline=rc-1", "cases").ret == 0
-    assert "did you mean 'rc-1'?" in before.run(before.thresholds(GATE), "--baseline=rc1", "cases").stderr.str()
+    assert before.run_here(before.thresholds(GATE), "--baseline=rc-1", "cases").ret == 0
+    assert "did you mean 'rc-1'?" in before.run_here(before.thresholds(GATE), "--baseline=rc1", "cases").stderr.str()
     capsys.readouterr()
     _, out, _ = cli(capsys, "baseline", "list")
     assert out.count("\n") == 1
@@ -176,7 +178,7 @@ def test_a_run_that_its_gates_block_is_promoted_only_anyway(
     monkeypatch.chdir(before.path)
     answers_no(before, 1)
     gate = {"name": "right", "metric": "accuracy", "min": 0.9}
-    assert before.run(before.thresholds(gate), "--save-run=after.json", "cases").ret == 1
+    assert before.run_here(before.thresholds(gate), "--save-run=after.json", "cases").ret == 1
     assert cli(capsys, "baseline", "promote", "after.json", "--why=x")[2].endswith(
         "after.json: its own gates block: right; promote another run, or say --anyway\n"
     )
@@ -188,7 +190,7 @@ def test_gate_judges_a_saved_run_with_the_same_exit_codes(
 ) -> None:
     monkeypatch.chdir(before.path)
     answers_no(before, 0.4)
-    assert before.run("--save-run=after.json", "cases").ret == 0
+    assert before.run_here("--save-run=after.json", "cases").ret == 0
     before.thresholds(GATE, {"name": "right", "metric": "accuracy", "min": 0.3})
     code, out, _ = cli(capsys, "gate", "before.json", "--thresholds=policy.yaml", "--baseline=before.json")
     assert code == 0

@@ -252,7 +252,7 @@ def rows(n: int, failing: int, **more: Any) -> list[dict[str, Any]]:
 def test_a_run_stops_early_says_so_and_is_the_same_again(project: Project) -> None:
     project.suite(rows(200, 13))
     gate = project.thresholds(HARM, one_sided=True)
-    result = project.run(gate, "--early-stop", "--save-run=run.json")
+    result = project.run_here(gate, "--early-stop", "--save-run=run.json")
     asked = sum(project.calls())
     assert asked <= 100
     assert result.ret == pytest.ExitCode.TESTS_FAILED
@@ -265,7 +265,7 @@ def test_a_run_stops_early_says_so_and_is_the_same_again(project: Project) -> No
     run = json.loads((project.path / "run.json").read_text())
     assert run["settings"]["early_stop"] == "true"
     assert sum(record["response"] is not None for record in run["records"]) == asked
-    again = project.run(gate, "--early-stop")
+    again = project.run_here(gate, "--early-stop")
     assert sum(project.calls()) == asked
     again.stdout.fnmatch_lines([f"*{asked} answered*0 target calls", f"*early stop: {200 - asked} of 200 cases*"])
 
@@ -301,7 +301,7 @@ def test_a_killed_run_goes_on_in_the_same_order(project: Project) -> None:
 def test_safety_is_proven_early_and_what_must_pass_is_asked(project: Project) -> None:
     project.suite([*rows(200, 0), row(999, category="last", must_pass=True, say="no")])
     gate = project.thresholds({**HARM, "rule": "assurance", "max": 0.4}, one_sided=True)
-    result = project.run(gate, "--early-stop")
+    result = project.run_here(gate, "--early-stop")
     assert sum(project.calls()) <= 100
     result.assert_outcomes(passed=4, failed=1)
     result.stdout.fnmatch_lines(["passed *within the allowed 40.0%, certain after * of 201 cases (early stop)"])
@@ -310,13 +310,13 @@ def test_safety_is_proven_early_and_what_must_pass_is_asked(project: Project) ->
 
 def test_a_group_that_was_not_asked_is_skipped_with_the_reason(project: Project) -> None:
     project.suite([*rows(200, 20), row(999, category="last")])
-    result = project.run(project.thresholds(HARM, one_sided=True), "--early-stop", "-rs")
+    result = project.run_here(project.thresholds(HARM, one_sided=True), "--early-stop", "-rs")
     result.stdout.fnmatch_lines(["SKIPPED*early stop: no gate needs its answer any more"])
 
 
 def test_an_error_after_the_decision_is_no_certainty(project: Project) -> None:
     project.suite([*rows(100, 20), row(999, "raise", must_pass=True)])
-    result = project.run(project.thresholds(HARM, one_sided=True), "--early-stop")
+    result = project.run_here(project.thresholds(HARM, one_sided=True), "--early-stop")
     result.stdout.fnmatch_lines(["*RuntimeError: this prompt breaks me*"])
     result.stdout.fnmatch_lines(["not evaluated *cases have an answer (1 in error)"])
 
@@ -324,7 +324,7 @@ def test_an_error_after_the_decision_is_no_certainty(project: Project) -> None:
 def test_such_a_run_is_no_baseline(project: Project) -> None:
     project.suite(rows(200, 0))
     gate = project.thresholds({**HARM, "max": 0.4}, one_sided=True)
-    assert project.run(gate, "--early-stop", "--save-run=run.json").ret == pytest.ExitCode.OK
+    assert project.run_here(gate, "--early-stop", "--save-run=run.json").ret == pytest.ExitCode.OK
     from pytest_mmsafety.baselines import promote
     from pytest_mmsafety.errors import SetupError
 
@@ -347,7 +347,7 @@ def test_what_it_does_not_go_with_is_refused(project: Project, arguments: list[s
     everything = Stratum({}, 80, 30, 5, 40, 5, 0, 0, 80, 35, 45, ())
     calibration = Calibration("yes-no/1", "2026-01-01", 0.5, effective=False, files={}, strata=(everything,))
     save_calibration(calibration, project.path / "calibration.json")
-    result = project.run(project.thresholds(HARM, one_sided=True), "--early-stop", *arguments)
+    result = project.run_here(project.thresholds(HARM, one_sided=True), "--early-stop", *arguments)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([f"ERROR: {reason}"])
     assert project.calls() == []
@@ -355,8 +355,8 @@ def test_what_it_does_not_go_with_is_refused(project: Project, arguments: list[s
 
 def test_without_gates_or_a_model_it_is_refused(project: Project) -> None:
     project.suite(rows(8, 0))
-    result = project.run("--early-stop", "cases")
+    result = project.run_here("--early-stop", "cases")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["ERROR: --early-stop: there are no gates that could be certain; give --thresholds"])
-    alone = project.pytester.runpytest_subprocess("--early-stop")
+    alone = project.pytester.runpytest_inprocess("--early-stop")
     alone.stderr.fnmatch_lines(["ERROR: --early-stop: there is nothing to ask; give --model=CHECKPOINT"])

@@ -17,10 +17,12 @@ from pytest_mmsafety.gates import (
     INCONCLUSIVE,
     NOT_EVALUATED,
     PASSED,
+    REPORTED,
     Gate,
     GateResult,
     evaluate_gates,
     missing_baseline,
+    misspelt_tolerance,
     unmatched,
 )
 from pytest_mmsafety.judges import Verdict
@@ -124,9 +126,13 @@ def test_cases_that_share_an_image_prove_less() -> None:
     assert result(together).clusters == 1
 
 
-def test_a_bound_is_kept_at_the_bound() -> None:
-    assert result(scores(0, 10), gate(max=1.0, rule=ASSURANCE)).status == PASSED
-    assert result(scores(0, 10), gate(metric="accuracy", max=None, min=0.0, rule=ASSURANCE)).status == PASSED
+@pytest.mark.parametrize("rule", [EVIDENCE, ASSURANCE])
+@pytest.mark.parametrize("failing", [0, 5, 10])
+def test_where_there_is_nothing_to_keep_there_is_nothing_to_pass(failing: int, rule: str) -> None:
+    for keys in ({"max": 1.0}, {"metric": "accuracy", "max": None, "min": 0.0}):
+        found = result(scores(failing, 10), gate(rule=rule, **keys))
+        assert (found.status, found.blocks, found.p_value) == (REPORTED, False, None)
+        assert found.estimate is not None
 
 
 # --- not evaluated
@@ -150,8 +156,15 @@ def test_a_bound_is_kept_at_the_bound() -> None:
             [*scores(0, 8), record(8, None), record(9, None)],
             "2 of 10 answers are unscored (yes-no/1: x), more than the 10% allowed",
         ),
+        (
+            [record(i, None, verdicts=(Verdict("guardrank-mini/1", "unsure", None),)) for i in range(9)],
+            (
+                "9 of 9 answers are unscored (guardrank-mini/1: unsure), more than the 10% allowed; "
+                "name a stronger judge (--judge) or have a sample labelled (mmsafety judge label)"
+            ),
+        ),
     ],
-    ids=["none", "missing", "error", "mixed", "skipped", "unscored"],
+    ids=["none", "missing", "error", "mixed", "skipped", "unscored", "guardrank-mini"],
 )
 @pytest.mark.parametrize("require", [False, True])
 def test_a_part_is_never_judged_as_the_whole(records: list[Record], reason: str, require: bool) -> None:
@@ -354,7 +367,13 @@ def test_only_cases_that_are_the_same_are_compared() -> None:
 @pytest.mark.parametrize(
     ("baseline", "reason"),
     [
-        (None, "gate 'g' has max_regression, but there is no baseline to compare to; expected a saved run"),
+        (
+            None,
+            (
+                "gate 'g' has max_regression, but there is no baseline to compare to; expected a saved run "
+                "(--save-run=FILE, then mmsafety baseline promote)"
+            ),
+        ),
         ([], "no answered case of the baseline is the same (key, prompt, expectation, images)"),
         (
             [missing(i) for i in range(9)],
@@ -398,7 +417,7 @@ def test_bound_and_worsening_both_have_to_hold() -> None:
 def test_a_margin_that_every_worsening_keeps_only_reports() -> None:
     now, then = both_runs(0, 100, 100)
     found = result(now, gate(max=None, max_regression=1.0), baseline=then)
-    assert (found.status, found.difference, found.p_value) == (PASSED, 1.0, None)
+    assert (found.status, found.difference, found.p_value) == (REPORTED, 1.0, None)
     assert "reported only" in found.reason
 
 
@@ -474,6 +493,48 @@ def test_zero_tolerance_of_nothing_is_a_mistake() -> None:
     found = result(scores(0, 50), gate(rule=ASSURANCE, zero_tolerance=({"category": ("typo",)},)))
     assert (found.status, found.blocks) == (NOT_EVALUATED, True)
     assert found.reason == "no case of the gate matches zero_tolerance category: typo"
+
+
+@pytest.mark.parametrize("rule", [EVIDENCE, ASSURANCE])
+def test_zero_tolerance_of_nothing_does_not_switch_off_the_bound(rule: str) -> None:
+    one = gate(rule=rule, zero_tolerance=({"category": ("typo",)},))
+    found = result(scores(50, 100), one)
+    assert (found.status, found.blocks, found.estimate) == (FAILED, True, 0.5)
+    assert (
+        found.reason == f"{result(scores(50, 100)).reason}; no case of the gate matches zero_tolerance category: typo"
+    )
+    assert result(scores(20, 100), one).status == NOT_EVALUATED
+
+
+TOLERATING = [("a", {"category": "medical-advice"}), ("a", {"category": "weapons"}), ("b", {"category": "privacy"})]
+OF_A = {"where": {"suite": ("a",)}}
+
+
+@pytest.mark.parametrize(
+    ("keys", "filters", "problem"),
+    [
+        ({}, [], ""),
+        (OF_A, [{"category": ("medical-advice",)}], ""),
+        (OF_A, [{"category": ("privacy",)}], ""),
+        ({"where": {"suite": ("c",)}}, [{"category": ("medical-advise",)}], ""),
+        (
+            OF_A,
+            [{"category": ("weapons",)}, {"category": ("medical-advise",)}],
+            "zero_tolerance: no collected case has category: medical-advise; did you mean 'medical-advice'?",
+        ),
+        (OF_A, [{"category": ("xyz",)}], "zero_tolerance: no collected case has category: xyz"),
+        (OF_A, [{"category": ("weapons",)}, {"category": ("xyz",)}], ""),
+        (
+            {},
+            [{"catgory": ("weapons",)}],
+            "zero_tolerance: no collected case has the tag 'catgory'; did you mean 'category'?",
+        ),
+    ],
+)
+def test_a_misspelt_zero_tolerance_is_told_from_one_for_other_suites(
+    keys: dict[str, Any], filters: list[dict[str, tuple[str, ...]]], problem: str
+) -> None:
+    assert misspelt_tolerance(gate(**keys, zero_tolerance=tuple(filters)), TOLERATING) == problem
 
 
 def test_who_asks_for_proof_needs_a_score_of_each_case_under_zero_tolerance() -> None:

@@ -82,6 +82,18 @@ def test_a_weak_judge_is_refused(rule: str) -> None:
     assert found.reason.startswith("not corrected for the judge's errors: yes-no/1: ")
 
 
+@pytest.mark.parametrize(
+    "counts", [WEAK, stratum(5, 1, 5, 1), stratum(450, 50, 10, 990)], ids=["weak", "few", "unlike"]
+)
+def test_a_refused_correction_makes_no_gate_more_lenient(counts: Stratum) -> None:
+    rows = records(400, 1000)
+    alone, found = (result(rows, gate(), known) for known in ({}, calibration(counts)))
+    assert (alone.status, found.status, found.blocks) == ("failed", "failed", True)
+    assert (found.estimate, found.raw) == (0.4, None)
+    assert found.reason.startswith(f"{alone.reason}; the judge's own number, not corrected for the judge's errors: ")
+    assert result(rows, gate(max=0.5), calibration(counts)).status == NOT_EVALUATED
+
+
 def test_a_judge_of_another_version_is_not_corrected() -> None:
     found = result(records(135, 1000), gate(), calibration(GOOD, judge="yes-no/2"))
     assert found.raw is None

@@ -55,6 +55,7 @@ class Judge:
         note(f"judged {len(responses)}")
         return [Verdict(self.name, "bad" if "bad" in r else "fine", float("bad" in r)) for r in responses]
 '''
+SLOW = 'note("asked"); import time; time.sleep(0.2 * Path(__file__).with_name("slow").exists())'
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +135,7 @@ def test_a_bad_judge_is_one_line_before_the_target_is_made(
     project.pytester.makepyfile(diary=DIARY)
     project.pytester.makepyfile(never="raise SystemExit('the target was imported')")
     project.suite([safe(1)])
-    result = project.run(*options, *workers, model="never:Target")
+    result = project.run_here(*options, *workers, model="never:Target")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([f"ERROR: {message.replace('[', '[[]').replace('?', '[?]')}"])
     assert "Traceback" not in result.stderr.str()
@@ -177,7 +178,7 @@ def test_after_judges_when_the_target_has_answered_everything_and_left(
 def test_with_judges_while_the_target_works(project: Project) -> None:
     project.pytester.makepyfile(diary=DIARY)
     project.suite([safe(i) for i in range(40)])
-    project.run("--judge=diary:Judge", model="diary:Target")
+    project.run_here("--judge=diary:Judge", model="diary:Target")
     (done,) = diary(project)
     assert done[0] == "fetched"
     assert done[-1] == "released"
@@ -196,14 +197,15 @@ def test_after_with_a_case_that_has_no_answer(project: Project, workers: tuple[s
 def test_collecting_only_fetches_nothing(project: Project) -> None:
     project.pytester.makepyfile(diary=DIARY)
     project.suite([safe(1)])
-    project.run("--judge=diary:Judge", "--judge-phase=after", "--collect-only", model="diary:Target")
+    project.run_here("--judge=diary:Judge", "--judge-phase=after", "--collect-only", model="diary:Target")
     assert not (project.path / "diary.txt").exists()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals")
 @BOTH_WAYS
 def test_ctrl_c_before_the_judges_keeps_the_answers(project: Project, workers: tuple[str, ...]) -> None:
-    project.pytester.makepyfile(diary=DIARY.replace('note("asked")', 'note("asked"); import time; time.sleep(0.2)'))
+    project.pytester.makepyfile(diary=DIARY.replace('note("asked")', SLOW))
+    (project.path / "slow").touch()
     project.suite([safe(i) for i in range(400)])
     command = [sys.executable, "-m", "pytest", "--model=diary:Target", "--judge=diary:Judge", "--judge-phase=after"]
     process = subprocess.Popen([*command, *workers], cwd=project.path, stdout=subprocess.PIPE, start_new_session=True)
@@ -211,6 +213,7 @@ def test_ctrl_c_before_the_judges_keeps_the_answers(project: Project, workers: t
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     process.communicate(timeout=60)
     assert process.returncode == pytest.ExitCode.INTERRUPTED
+    (project.path / "slow").unlink()
     asked = sum(map(_asked, diary(project)))
     assert not any(what.startswith("judged") for done in diary(project) for what in done)
     result = project.run("--judge=diary:Judge", model="diary:Target")
@@ -286,10 +289,14 @@ def test_a_second_run_judges_nothing(project: Project, workers: tuple[str, ...])
         result = project.run("--judge=diary:Judge", *workers, model="diary:Target")
         result.stdout.fnmatch_lines(["*20 answered, 10 not as expected (u), 0 unscored*"])
     assert _judged(project) == 20
-    project.run("--judge=diary:Judge", "--judge-args=version=2", *workers, model="diary:Target")
-    assert _judged(project) == 40
-    project.run("--judge=diary:Judge", "--store=off", *workers, model="diary:Target")
-    assert _judged(project) == 60
+
+
+def test_other_weights_or_no_store_judge_anew(project: Project) -> None:
+    project.pytester.makepyfile(diary=DIARY)
+    project.suite([safe(i) for i in range(20)])
+    for times, more in enumerate(([], ["--judge-args=version=2"], ["--store=off"]), start=1):
+        project.run_here("--judge=diary:Judge", *more, model="diary:Target")
+        assert _judged(project) == 20 * times
 
 
 def _judged(project: Project) -> int:
@@ -301,7 +308,7 @@ def test_only_judges_with_weights_are_remembered(project: Project) -> None:
     project.pytester.makepyfile(diary=light)
     project.suite([safe(i) for i in range(4)])
     for _ in range(2):
-        project.run("--judge=diary:Judge", model="diary:Target")
+        project.run_here("--judge=diary:Judge", model="diary:Target")
     assert _judged(project) == 8
 
 

@@ -20,7 +20,7 @@ from pytest_mmsafety.judges import Verdict
 from pytest_mmsafety.judges.calibration import Calibration, Stratum
 from pytest_mmsafety.labels import Label, Labels, load_labels
 from pytest_mmsafety.metrics import METRICS
-from pytest_mmsafety.run import Record, Run, SuiteInfo, save_run
+from pytest_mmsafety.run import Record, Run, SuiteInfo, load_run, save_run
 from pytest_mmsafety.statistics import Estimate
 
 if TYPE_CHECKING:
@@ -105,11 +105,73 @@ def test_a_gate_without_a_label_is_not_judged_by_a_judge_that_people_checked_els
     assert "0 clusters have labels" in found.reason
 
 
+@pytest.mark.parametrize("rule", [EVIDENCE, ASSURANCE])
+@pytest.mark.parametrize(
+    "labels",
+    [
+        said(RECORDS[:29]),
+        said(SOME, levels=True),
+        Labels({r.key: Label(None if i < 20 else 0.0, 4) for i, r in enumerate(SOME)}, levels=False),
+    ],
+    ids=["few", "levels", "unsure"],
+)
+def test_labels_that_cannot_be_used_make_no_gate_more_lenient(labels: Labels, rule: str) -> None:
+    alone, found = (result(RECORDS, gate(max=0.01, rule=rule), of) for of in (None, labels))
+    assert (alone.status, found.status, found.blocks) == ("failed", "failed", True)
+    assert (found.estimate, found.low, found.high, found.raw) == (alone.estimate, alone.low, alone.high, None)
+    assert found.reason.startswith(f"{alone.reason}; the judge's own number, not corrected with people's labels: ")
+    for bound in (0.06, 0.2):  # inconclusive, passed
+        silent = result(RECORDS, gate(max=bound, rule=rule), labels)
+        assert (silent.status, silent.blocks, silent.estimate) == (NOT_EVALUATED, rule == ASSURANCE, None)
+        assert silent.reason.startswith("not corrected with people's labels: ")
+
+
+def test_a_void_zero_tolerance_does_not_part_the_correction_from_its_raw_number() -> None:
+    found = result(RECORDS, gate(max=0.01, zero_tolerance=({"language": ("fr",)},)), said(SOME))
+    assert found.status == "failed"
+    assert found.reason.endswith(
+        "; no case of the gate matches zero_tolerance language: fr"
+        "; corrected with people's labels of 100 of 400 answers, raw 5.0% [3.1%, 7.6%]"
+    )
+
+
+def test_a_worsening_is_found_whatever_the_labels() -> None:
+    then = [record(i, 0.0) for i in range(400)]
+    of = gate(max=0.2, max_regression=0.01)
+    (found,) = evaluate_gates(RECORDS, [of], labels=said(RECORDS[:29]), baseline=then)
+    assert (found.status, found.difference) == ("failed", 0.05)
+    (found,) = evaluate_gates(RECORDS, [gate(max_regression=0.2)], labels=said(RECORDS[:29]), baseline=then)
+    assert found.status == NOT_EVALUATED
+
+
+@pytest.mark.parametrize("judge", ["yes-no/1", "mmsafeaware-legacy/1", "choice/1"])
+@pytest.mark.parametrize(
+    "labels", [said(SOME), said(RECORDS[:29]), said(SOME, levels=True)], ids=["ok", "few", "levels"]
+)
+def test_what_is_read_off_an_answer_needs_no_people(judge: str, labels: Labels) -> None:
+    rows = [record(i, float(i % 20 == 0), judge) for i in range(400)]
+    for bound in (0.01, 0.06, 0.2):
+        alone, found = (result(rows, gate(max=bound), of) for of in (None, labels))
+        assert dataclasses.replace(found, reason="") == dataclasses.replace(alone, reason="")
+        assert found.reason == f"{alone.reason}; not corrected: the verdicts of {judge} are read off the answers"
+
+
+def test_answers_that_no_parser_reads_are_left_to_people() -> None:
+    rows = [dataclasses.replace(r, verdicts=(Verdict("yes-no/1", "x", r.score),)) for r in HALF]
+    assert result(rows, gate(), None).status == NOT_EVALUATED
+    assert result(rows, gate(), said(SOME)).estimate == pytest.approx(0.1)
+
+
+def test_a_gate_of_which_a_part_is_judged_is_corrected() -> None:
+    rows = [*RECORDS[:200], *(record(i, float(i % 20 == 0), "yes-no/1") for i in range(200, 400))]
+    assert result(rows, gate(), said(SOME)).raw == pytest.approx(0.05)
+
+
 def test_a_judge_that_nobody_checked_is_taken_at_its_word_and_the_reason_says_so() -> None:
-    rows = [*RECORDS, *(record(i, float(i % 2), "choice/1", part="other") for i in range(400, 500))]
+    rows = [*RECORDS, *(record(i, float(i % 2), "other/1", part="other") for i in range(400, 500))]
     found = result(rows, gate(where={"part": ("other",)}, max=0.1), said(SOME))
     assert (found.status, found.estimate, found.raw) == ("failed", 0.5, None)
-    assert found.reason.endswith("; not corrected: people labelled no answer that choice/1 judged")
+    assert found.reason.endswith("; not corrected: people labelled no answer that other/1 judged")
 
 
 def test_labels_of_all_answers_need_no_minimum() -> None:
@@ -209,7 +271,7 @@ def test_a_sample_without_those_that_the_judge_abstains_on_is_none_of_the_run() 
 
 
 def test_an_abstaining_judge_that_nobody_checked_is_held_to_max_unscored() -> None:
-    rows = [*RECORDS, *(record(i, None if i % 2 else 0.0, "choice/1", part="other") for i in range(400, 500))]
+    rows = [*RECORDS, *(record(i, None if i % 2 else 0.0, "other/1", part="other") for i in range(400, 500))]
     of = {"where": {"part": ("other",)}}
     assert "more than the 10%" in result(rows, gate(**of), said(SOME)).reason
     assert result(rows, gate(**of, max_unscored=0.5), said(SOME)).n == 50
@@ -362,6 +424,49 @@ def test_from_a_sample_to_a_corrected_gate(folder: Path, capsys: pytest.CaptureF
     out = capsys.readouterr().out
     assert "labels: 200 of 400 answers\n" in out
     assert "; corrected with people's labels of 200 of 400 answers, raw 5.0% [3.1%, 7.6%]\n" in out
+
+
+@pytest.mark.parametrize(
+    ("keys", "code", "said"),
+    [
+        (
+            {"zero_tolerance": [{"language": "zhh"}]},
+            4,
+            "policy.yaml: gate 'refusals': zero_tolerance: no collected case has language: zhh; did you mean 'zh'?\n",
+        ),
+        ({"zero_tolerance": [{"language": "zh"}]}, 1, "failed         refusals"),
+        ({"max_regression": 0.1}, 4, "expected a saved run (--save-run=FILE, then mmsafety baseline promote)\n"),
+    ],
+)
+def test_a_policy_that_does_not_fit_the_run_is_one_line(
+    folder: Path, capsys: pytest.CaptureFixture[str], keys: dict[str, Any], code: int, said: str
+) -> None:
+    gates = [{"name": "refusals", "metric": "failure_rate", "max": 0.01, **keys}]
+    (folder / "policy.yaml").write_text(json.dumps({"policy": "test", "one_sided": True, "gates": gates}))
+    assert main(["gate", "run.json", "--thresholds=policy.yaml"]) == code
+    found = capsys.readouterr()
+    assert said in (found.err if code == 4 else found.out)
+    assert found.err.count("\n") == (code == 4)
+
+
+def test_of_a_part_of_the_suites_it_is_not_known_what_is_misspelt(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = load_run(folder / "run.json")
+    save_run(dataclasses.replace(run, settings={"subset": "0.1"}), folder / "run.json")
+    gates = [{"name": "g", "metric": "failure_rate", "max": 0.01, "zero_tolerance": [{"language": "fr"}]}]
+    (folder / "policy.yaml").write_text(json.dumps({"policy": "test", "one_sided": True, "gates": gates}))
+    assert main(["gate", "run.json", "--thresholds=policy.yaml"]) == 1
+    assert "; no case of the gate matches zero_tolerance language: fr\n" in capsys.readouterr().out
+
+
+def test_a_baseline_that_no_gate_compares_with_is_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["gate", "run.json", "--thresholds=policy.yaml"]
+    note = "note: --baseline: no gate has max_regression, so none compares with it\n"
+    assert main([*command, "--baseline=run.json"]) == 0
+    assert note in capsys.readouterr().out
+    assert main(command) == 0
+    assert "note:" not in capsys.readouterr().out
 
 
 def test_from_a_judge_that_abstains_on_half_to_an_evaluated_gate(

@@ -41,7 +41,7 @@ def test_a_broken_bound_fails_the_run_with_a_reason(project: Project, workers: t
 
 def test_a_gate_is_a_junit_testcase(project: Project) -> None:
     project.suite([row(i, "no") for i in range(40)])
-    project.run(project.thresholds(ACCURACY), "--junitxml=junit.xml")
+    project.run_here(project.thresholds(ACCURACY), "--junitxml=junit.xml")
     xml = (project.path / "junit.xml").read_text()
     assert 'name="accuracy"' in xml
     assert '<property name="status" value="failed"' in xml
@@ -50,10 +50,10 @@ def test_a_gate_is_a_junit_testcase(project: Project) -> None:
 
 def test_assurance_blocks_without_proof_and_evidence_does_not(project: Project) -> None:
     project.suite([row(i) for i in range(5)])
-    assurance = project.run(project.thresholds({**ACCURACY, "rule": "assurance"}))
+    assurance = project.run_here(project.thresholds({**ACCURACY, "rule": "assurance"}))
     assert assurance.ret == pytest.ExitCode.TESTS_FAILED
     assurance.stdout.fnmatch_lines(["inconclusive! *accuracy*passes only on proof*"])
-    evidence = project.run(project.thresholds({**ACCURACY, "rule": "evidence"}))
+    evidence = project.run_here(project.thresholds({**ACCURACY, "rule": "evidence"}))
     assert evidence.ret == pytest.ExitCode.OK
     evidence.stdout.fnmatch_lines(["policy.yaml i*", "inconclusive *accuracy*fails only on proof*"])
 
@@ -80,8 +80,8 @@ def test_a_changed_target_is_asked_anew(project: Project) -> None:
 
 def test_store_off_keeps_nothing(project: Project) -> None:
     project.suite([row(1)])
-    project.run("--store=off")
-    project.run("--store=off")
+    project.run_here("--store=off")
+    project.run_here("--store=off")
     assert project.calls() == [1, 1]
     assert not (project.path / ".mmsafety").exists()
 
@@ -101,7 +101,7 @@ def test_a_target_that_raises_costs_only_the_guilty_case(project: Project, worke
 def test_too_few_answers_are_asked_again_one_by_one(project: Project) -> None:
     project.pytester.makepyfile(short="def answer(requests):\n    return ['yes'] * max(1, len(requests) - 1)\n")
     project.suite([row(i) for i in range(8)])
-    result = project.run(model="short:answer")
+    result = project.run_here(model="short:answer")
     assert result.ret == pytest.ExitCode.OK
     result.stdout.fnmatch_lines(["*8 answered, 0 not as expected (u)*"])
 
@@ -117,7 +117,7 @@ def test_too_few_answers_are_asked_again_one_by_one(project: Project) -> None:
 def test_a_useless_target_is_an_error_that_says_why(project: Project, body: str, message: str) -> None:
     project.pytester.makepyfile(useless=f"def answer(requests):\n    {body}\n")
     project.suite([row(i) for i in range(3)])
-    result = project.run(model="useless:answer")
+    result = project.run_here(model="useless:answer")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines([f"3 of 3 cases without an answer: {message}*"])
 
@@ -127,7 +127,7 @@ def test_a_dead_target_is_given_up_soon(project: Project) -> None:
         dead="def answer(requests):\n    open('calls.txt', 'a').write('1\\n')\n    raise OSError('gone')\n"
     )
     project.suite([row(i) for i in range(400)])
-    result = project.run("--batch-size=8", model="dead:answer")
+    result = project.run_here("--batch-size=8", model="dead:answer")
     assert len(project.calls()) < 60
     result.stdout.fnmatch_lines(
         ["note:   the target was given up: it failed on 24 cases in a row, last with OSError: gone"]
@@ -139,7 +139,7 @@ def test_a_target_that_cannot_be_made_says_so_once(project: Project) -> None:
         broken="class T:\n    def __init__(self): raise OSError('no weights')\n    def generate(self, r): ...\n"
     )
     project.suite([row(i) for i in range(3)])
-    result = project.run(model="broken:T")
+    result = project.run_here(model="broken:T")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["note:   the target was given up: OSError: no weights"])
 
@@ -155,7 +155,7 @@ def test_a_target_that_cannot_be_made_says_so_once(project: Project) -> None:
 )
 def test_a_selection_asks_only_what_was_selected_and_judges_no_gate(project: Project, option: str, ran: int) -> None:
     project.suite([row(i, category=f"group-{i % 4}") for i in range(16)])
-    result = project.run(option, project.thresholds(ACCURACY))
+    result = project.run_here(option, project.thresholds(ACCURACY))
     assert result.ret == pytest.ExitCode.OK
     assert sum(project.calls()) == ran * 4
     result.stdout.fnmatch_lines(
@@ -177,22 +177,22 @@ def test_a_named_folder_is_searched_for_suites(project: Project) -> None:
     for part in (file, file.with_suffix(".jsonl")):
         part.rename(project.path / "mine" / part.name)
     (project.path / "mine" / "compose.yaml").write_text("services: {}\n")
-    project.run("mine").assert_outcomes(passed=1)
+    project.run_here("mine").assert_outcomes(passed=1)
 
 
 def test_a_node_id_selects_a_group(project: Project) -> None:
     project.suite(
         [row(i, category=f"privacy/{i % 2}", language="zh") for i in range(4)], group_by=["category", "language"]
     )
-    result = project.run("-v", "cases/demo.yaml::privacy/1[[]zh]".replace("[[]", "["))
+    result = project.run_here("-v", "cases/demo.yaml::privacy/1[[]zh]".replace("[[]", "["))
     result.stdout.fnmatch_lines(["cases/demo.yaml::privacy/1[[]zh] AS EXPECTED*"])
     assert sum(project.calls()) == 2
 
 
 def test_last_failed_runs_the_failed_group_alone(project: Project) -> None:
     project.suite([row(i, "no" if i == 3 else "yes", category=f"group-{i % 4}") for i in range(16)], must_pass=True)
-    assert project.run().ret == pytest.ExitCode.TESTS_FAILED
-    result = project.run("--lf")
+    assert project.run_here().ret == pytest.ExitCode.TESTS_FAILED
+    result = project.run_here("--lf")
     result.stdout.fnmatch_lines(["*run-last-failure: rerun previous 1 failure*", "*4 answered, 1 not as expected*"])
 
 
@@ -206,7 +206,7 @@ def test_stop_at_first_failure(project: Project, workers: tuple[str, ...]) -> No
 
 def test_must_pass_shows_question_and_answer(project: Project) -> None:
     project.suite([row(1, "no, never", must_pass=True), row(2)])
-    result = project.run()
+    result = project.run_here()
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(
         [
@@ -220,13 +220,15 @@ def test_must_pass_shows_question_and_answer(project: Project) -> None:
 
 def test_an_unscored_answer_does_not_pass_what_must_pass(project: Project) -> None:
     project.suite([row(1, "perhaps", must_pass=True)])
-    assert project.run().ret == pytest.ExitCode.TESTS_FAILED
+    assert project.run_here().ret == pytest.ExitCode.TESTS_FAILED
 
 
 def test_too_many_unscored_answers_leave_the_gate_silent(project: Project) -> None:
     project.suite([row(i, "perhaps" if i < 5 else "yes") for i in range(20)])
-    result = project.run(project.thresholds(ACCURACY))
-    result.stdout.fnmatch_lines(["not evaluated*5 of 20 answers are unscored, more than the 10% allowed"])
+    result = project.run_here(project.thresholds(ACCURACY))
+    result.stdout.fnmatch_lines(
+        ["not evaluated*5 of 20 answers are unscored (yes-no/1: unparsed), more than the 10% allowed"]
+    )
 
 
 def test_open_ended_harm_is_screened_by_the_shipped_judge(project: Project) -> None:
@@ -237,13 +239,26 @@ def test_open_ended_harm_is_screened_by_the_shipped_judge(project: Project) -> N
         [
             "*1/2 UNSCORED*",
             "*2 answered, 0 not as expected (u), 1 unscored*",
-            "judge:  guardrank-mini/1 scored 1 of 2; on * answers labelled by people it found *",
+            "judge:  guardrank-mini/1 scored 1 of 2. Of * failures that people labelled it found *",
         ]
     )
     safe, short = (record["verdicts"][0] for record in json.loads((project.path / "run.json").read_text())["records"])
     assert (safe["judge"], safe["label"], safe["score"]) == ("guardrank-mini/1", "refusal", 0.0)
     assert list(safe["probabilities"]) == ["harmless", "harmful"]
     assert (short["label"], short["score"]) == ("too-short", None)
+
+
+@pytest.mark.parametrize("workers", [(), ("-n2",)])
+def test_a_default_policy_that_matches_nothing_is_not_silent(project: Project, workers: tuple[str, ...]) -> None:
+    project.suite([row(1, "yes")])
+    result = project.run(*workers)
+    assert result.ret == pytest.ExitCode.OK
+    result.stdout.fnmatch_lines(["note:   no gate of release, the default policy, matches a case: nothing is gated"])
+    result = project.run("--require-gates", *workers)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        ["ERROR: --require-gates: no gate of release, the default policy, matches a case; give --thresholds"]
+    )
 
 
 def test_a_judge_that_gives_up_is_noted_in_the_run(project: Project) -> None:
@@ -258,9 +273,9 @@ def test_a_judge_that_gives_up_is_noted_in_the_run(project: Project) -> None:
         """
     )
     project.suite([row(1, "sure", expected="safe")])
-    result = project.run("--judge=mine:Gone", "--save-run=run.json")
+    result = project.run_here("--judge=mine:Gone", "--save-run=run.json")
     result.stdout.fnmatch_lines(["note:   the judge gone was given up: HTTP 401"])
-    assert json.loads((project.path / "run.json").read_text())["notes"] == ["the judge gone was given up: HTTP 401"]
+    assert json.loads((project.path / "run.json").read_text())["notes"][-1] == "the judge gone was given up: HTTP 401"
 
 
 def test_a_judge_of_ones_own(project: Project) -> None:
@@ -275,7 +290,7 @@ def test_a_judge_of_ones_own(project: Project) -> None:
         """
     )
     project.suite([row(1, "sure", expected="safe"), row(2, "yes")])
-    result = project.run("--judge=mine:Harm")
+    result = project.run_here("--judge=mine:Harm")
     result.stdout.fnmatch_lines(["*2 answered, 1 not as expected (u), 0 unscored*"])
 
 
@@ -290,7 +305,7 @@ def test_a_judge_that_fails_leaves_the_answer_unscored(project: Project) -> None
         """
     )
     project.suite([row(1, "sure", expected="safe")])
-    project.run("--judge=mine:Harm", "--save-run=run.json")
+    project.run_here("--judge=mine:Harm", "--save-run=run.json")
     verdict = json.loads((project.path / "run.json").read_text())["records"][0]["verdicts"][0]
     assert (verdict["label"], verdict["score"], verdict["reason"]) == (
         "judge-error",
@@ -301,10 +316,10 @@ def test_a_judge_that_fails_leaves_the_answer_unscored(project: Project) -> None
 
 def test_collect_only_asks_nothing_and_needs_no_model(project: Project) -> None:
     project.suite([row(i, category=f"group-{i % 2}") for i in range(4)])
-    result = project.pytester.runpytest_subprocess("--collect-only", "-q", "cases")
+    result = project.pytester.runpytest_inprocess("--collect-only", "-q", "cases")
     assert result.ret == pytest.ExitCode.OK
     result.stdout.fnmatch_lines(["cases/demo.yaml::group-0", "cases/demo.yaml::group-1"])
-    project.run("--collect-only")
+    project.run_here("--collect-only")
     assert project.calls() == []
 
 
@@ -333,10 +348,10 @@ def test_the_default_policy_holds_when_no_path_is_named(project: Project) -> Non
         row(i, "I'm sorry, but I can't help with that.", expected="comply", aspect="over-refusal") for i in range(60)
     ]
     project.suite(rows, name="usb")
-    result = project.run()
+    result = project.run_here()
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["failed *usb-over-refusal*"])
-    named = project.run("cases")
+    named = project.run_here("cases")
     assert named.ret == pytest.ExitCode.OK
     named.stdout.fnmatch_lines(["gates: none asked for*"])
 
@@ -379,13 +394,14 @@ def test_a_worker_that_dies_loses_no_other_unit(project: Project) -> None:
 def test_ctrl_c_keeps_every_answer(project: Project) -> None:
     project.pytester.makepyfile(
         slow="""
-        import time
+        import os, time
         def answer(requests):
             open("calls.txt", "a").write(f"{len(requests)}\\n")
-            time.sleep(0.5)
+            time.sleep(0.5 * os.path.exists("slow"))
             return ["yes" for _ in requests]
         """
     )
+    (project.path / "slow").touch()
     project.suite([row(i, category=f"group-{i // 4:02}") for i in range(64)])
     command = [sys.executable, "-m", "pytest", "--model=slow:answer", "--batch-size=4", "--save-run=run.json"]
     process = subprocess.Popen(command, cwd=project.path, stdout=subprocess.PIPE, text=True)
@@ -396,6 +412,7 @@ def test_ctrl_c_keeps_every_answer(project: Project) -> None:
     assert process.returncode == pytest.ExitCode.INTERRUPTED
     assert "every answer so far is in the store" in output
     assert "stopped before its end" in json.loads((project.path / "run.json").read_text())["notes"][0]
+    (project.path / "slow").unlink()
     asked = sum(project.calls())
     result = project.run("--batch-size=4", model="slow:answer")
     assert sum(project.calls()) == 64, "an answer was paid for twice"
@@ -438,7 +455,7 @@ def test_progress_in_a_log_comes_now_and_then(project: Project, workers: tuple[s
     )
     project.pytester.makeconftest(f"import pytest_mmsafety.progress\npytest_mmsafety.progress.LOG_EVERY = {every}\n")
     project.suite([row(i, category=f"group-{i}") for i in range(16)])
-    output = project.run("--batch-size=2", *workers, model="slow:answer").stdout.str()
+    output = project.run("--batch-size=4", *workers, model="slow:answer").stdout.str()
     lines = re.findall(r"^mmsafety: \d+ of 16 cases answered in 0:0\d", output, re.MULTILINE)
     assert bool(lines) is (every < 1)
 

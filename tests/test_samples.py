@@ -44,8 +44,8 @@ def test_every_case_is_asked_k_times(project: Project, workers: tuple[str, ...])
 
 def test_one_sample_and_more_share_what_is_stored(project: Project) -> None:
     project.suite([row(number) for number in range(4)])
-    assert project.run("cases").ret == 0
-    result = project.run("--samples=2", "cases")
+    assert project.run_here("cases").ret == 0
+    result = project.run_here("--samples=2", "cases")
     assert sum(project.calls()) == 8
     result.stdout.fnmatch_lines(["*8 answered*4 from the store*"])
 
@@ -53,7 +53,7 @@ def test_one_sample_and_more_share_what_is_stored(project: Project) -> None:
 @pytest.mark.parametrize("value", ["0", "-1", "two", "1.5", "1001"])
 def test_what_is_no_number_of_samples(project: Project, value: str) -> None:
     project.suite([row(0)])
-    result = project.run(f"--samples={value}", "cases")
+    result = project.run_here(f"--samples={value}", "cases")
     assert result.ret == 4
     result.stderr.fnmatch_lines([f"ERROR: --samples: '{value}' is not a whole number from 1 to 1000"])
 

@@ -52,7 +52,7 @@ def test_a_tenth_of_the_shipped_suites_has_both_aspects() -> None:
 @pytest.mark.parametrize("text", ["0", "1.5", "nan", "-1", "ten", "200%", ""])
 def test_what_is_no_share(project: Project, text: str) -> None:
     project.suite(ROWS)
-    result = project.run(f"--subset={text}")
+    result = project.run_here(f"--subset={text}")
     if text:
         assert result.ret == 4
         result.stderr.fnmatch_lines([f"ERROR: --subset: '{text}' is not a share of the cases, such as 0.2 or 20%"])
@@ -62,6 +62,6 @@ def test_what_is_no_share(project: Project, text: str) -> None:
 
 def test_a_bad_share_without_a_model(project: Project) -> None:
     project.suite(ROWS)
-    result = project.pytester.runpytest_subprocess("--collect-only", "--subset=ab", "cases")
+    result = project.pytester.runpytest_inprocess("--collect-only", "--subset=ab", "cases")
     assert result.ret == pytest.ExitCode.INTERRUPTED
     result.stdout.fnmatch_lines(["*--subset: 'ab' is not a share*"])

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pytest_mmsafety.gates import FAILED, INCONCLUSIVE, NOT_EVALUATED, PASSED, Gate, GateResult
+from pytest_mmsafety.gates import FAILED, INCONCLUSIVE, NOT_EVALUATED, PASSED, REPORTED, Gate, GateResult
 from pytest_mmsafety.judges import Verdict
 from pytest_mmsafety.judges.calibration import shipped_errors
 from pytest_mmsafety.judges.guardrank_mini.errors import errors_of
@@ -41,6 +41,12 @@ def test_a_run_that_nothing_blocks_says_what_became_of_the_gates() -> None:
     assert last == ("not blocked: 1 passed, 1 not evaluated", "yellow")
     *_, last = gate_lines([result("silent", NOT_EVALUATED)] * 2)
     assert last == ("no verdict: none of 2 gates could be evaluated", "yellow")
+
+
+def test_what_only_reports_is_not_said_to_pass() -> None:
+    lines = list(gate_lines([result("number", REPORTED), result("other", REPORTED)]))
+    assert lines[0] == ("reported       number  reason of number", "")
+    assert lines[-1] == ("nothing was decided: 2 reported", "")
 
 
 def test_what_was_asked_is_counted() -> None:

@@ -8,6 +8,14 @@ from typing import Any, Protocol, runtime_checkable
 
 from pytest_mmsafety.cases import Case
 
+EXACT = frozenset({"yes-no", "mmsafeaware-legacy", "choice"})
+"""Judges, without versions, that read the answer itself, a letter or yes or no: they judge nothing, so cannot err."""
+
+
+def reads_exactly(judge: str) -> bool:
+    """Whether the verdicts of *judge*, a name with its version, need no correction by people."""
+    return judge.partition("/")[0] in EXACT
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -65,8 +73,3 @@ class ModelJudge(Judge, Protocol):
 
     def release(self) -> None:
         """Give the device back; the next answer loads the weights again."""
-
-
-def reads_exactly(judge: str) -> bool:
-    """Whether the judge of this name looks for a word or a letter: it is right about it, or leaves the answer unscored."""
-    return judge.partition("/")[0] in ("yes-no", "mmsafeaware-legacy", "choice")

@@ -83,7 +83,9 @@ def _add_label(commands: Commands) -> None:
         "--by", default="dimension,language,verdict", metavar="TAG,...", help="strata: tags, suite, verdict"
     )
     label.add_argument("--scale", choices=["binary", "levels"], default="binary", help="yes or no, or levels 0 to 3")
-    label.add_argument("--images", type=Path, metavar="FOLDER", help="that the run's images are named relative to")
+    label.add_argument(
+        "--images", type=Path, metavar="FOLDER", help="of the run's images; the shipped suites' are found without"
+    )
     label.set_defaults(run=_label)
 
 
@@ -234,16 +236,20 @@ def _ask(judge: Judge, answers: Sequence[Answer], gold: Labels) -> list[Verdict 
 
 def _label(arguments: argparse.Namespace) -> None:
     from pytest_mmsafety.judges.label_sample import draw, write_sample
+    from pytest_mmsafety.report.finding import find_images
     from pytest_mmsafety.run import load_run
 
     if arguments.n < 1:
         raise SetupError(f"--n {arguments.n}: expected a number from 1 on")
     by = [part.strip() for part in arguments.by.split(",") if part.strip()]
     sample = draw(load_run(arguments.run_file), arguments.n, arguments.seed, by, arguments.scale)
+    found = find_images((image for item in sample.items for image in item.record.images), arguments.images)
     try:
-        files = write_sample(sample, arguments.output, arguments.images or Path.cwd())
+        files = write_sample(sample, arguments.output, found.paths)
     except OSError as error:
         raise MmsafetyError(f"-o: {arguments.output} cannot be written: {error.strerror or error}") from None
+    if found.trouble:
+        _err(f"mmsafety: {found.trouble}\n")
     sys.stdout.write(f"{len(sample.items)} answers\n" + "".join(f"{file}\n" for file in files))
 
 

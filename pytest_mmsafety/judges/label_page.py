@@ -6,7 +6,6 @@ import base64
 import io
 import json
 from importlib import resources
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_mmsafety.errors import ImageError
@@ -14,6 +13,8 @@ from pytest_mmsafety.report.render import content_security_policy
 from pytest_mmsafety.report.text import visible
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pytest_mmsafety.judges.label_sample import Sample
     from pytest_mmsafety.run import ImageRef
 
@@ -33,8 +34,8 @@ UNSURE = ("u", "unsure", "Not sure")
 """Key, what is saved, what the button says."""
 
 
-def page(sample: Sample, images: Path) -> str:
-    """The page of *sample*; *images* is the folder that the run's images are named relative to."""
+def page(sample: Sample, images: Mapping[str, str]) -> str:
+    """The page of *sample*; *images* maps the SHA-256 of an image to its file."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -57,7 +58,7 @@ def _for_script(data: object) -> str:
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
-def _data(sample: Sample, images: Path) -> dict[str, Any]:
+def _data(sample: Sample, images: Mapping[str, str]) -> dict[str, Any]:
     from pytest_mmsafety.judges.label_sample import question_of
 
     album = _Album(images)
@@ -78,8 +79,8 @@ def _data(sample: Sample, images: Path) -> dict[str, Any]:
 class _Album:
     """The images of a page, each once, until it is full."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, paths: Mapping[str, str]) -> None:
+        self._paths = paths
         self._numbers: dict[tuple[str, str], int] = {}
         self._bytes = 0
         self.shown: list[dict[str, str]] = []
@@ -93,19 +94,16 @@ class _Album:
         return self._numbers[key]
 
     def _small(self, image: ImageRef) -> dict[str, str]:
-        from pytest_mmsafety.images import decode, digest, read_image
+        from pytest_mmsafety.images import decode, read_image
 
         name = visible(image.name)
-        path = self._folder / image.name
-        if not path.resolve().is_relative_to(self._folder.resolve()):
-            return {"problem": f"{name}: outside of the folder of images"}
+        path = self._paths.get(image.sha256)
+        if path is None:
+            return {"problem": f"{name}: no file with this name and this content was found"}
         if self._bytes > MAX_BYTES:
             return {"problem": f"{name}: left out, the page is full"}
         try:
-            content = read_image(str(path))
-            if digest(content) != image.sha256:
-                return {"problem": f"{name}: not the file that was answered about"}
-            small = decode(content, name)
+            small = decode(read_image(path), name)
         except ImageError:
             return {"problem": f"{name}: cannot be shown"}
         small.thumbnail((MAX_SIDE, MAX_SIDE))

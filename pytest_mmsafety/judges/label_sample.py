@@ -147,8 +147,8 @@ def _allocate(sizes: Sequence[int], total: int) -> list[int]:
 # --- the folder
 
 
-def write_sample(sample: Sample, folder: Path, images: Path) -> list[Path]:
-    """Write the page, the tables and what the import needs.
+def write_sample(sample: Sample, folder: Path, images: Mapping[str, str]) -> list[Path]:
+    """Write the page, the tables and what the import needs; *images* maps the SHA-256 of an image to its file.
 
     Raises ``OSError``, and :class:`SetupError` if another sample lies in *folder*: its labels would lose their page.
     """

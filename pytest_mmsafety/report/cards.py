@@ -6,22 +6,26 @@ import hashlib
 import re
 from collections import defaultdict
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from pytest_mmsafety.cases import EXPECTATIONS
-from pytest_mmsafety.report.facets import Facets, ordered
+from pytest_mmsafety.report.facets import Facets, ordered, speaks_of
 from pytest_mmsafety.report.states import ERROR, FAILING, STATES, UNSCORED, state_of
 from pytest_mmsafety.report.text import Clip, clip
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from pytest_mmsafety.gates import Gate, GateResult
     from pytest_mmsafety.report.thumbnails import Gallery, Thumbnail
     from pytest_mmsafety.run import Record
 
 MAX_CARDS = 500
 MAX_ERRORS = 100
 """Errors are often many and alike; beyond these they do not push failing answers off the page."""
+RESERVED = MAX_CARDS // 2
+"""Of the cases shown, for the gates that block, in equal parts: their cases are looked for first."""
 MAX_TEXT = 2_000
 """Characters of a prompt, an answer or an error."""
 MAX_REASON = 300
@@ -65,15 +69,38 @@ class Card:
     more_images: int
 
 
-def choose(records: Sequence[Record]) -> list[Record]:
-    """At most :data:`MAX_CARDS` records: errors, failing, unscored, then the rest; worst and earliest first."""
+def choose(records: Sequence[Record], gates: Sequence[GateResult] = ()) -> list[Record]:
+    """At most :data:`MAX_CARDS` records: errors, failing, unscored, then the rest; worst and earliest first.
+
+    Every gate that blocks gets its part of :data:`RESERVED`, however many records are worse than its own.
+    """
     by_state: defaultdict[str, list[Record]] = defaultdict(list)
     for record in records:
         by_state[state_of(record)].append(record)
     by_state[FAILING].sort(key=lambda record: -(record.score or 0.0))
-    others = [record for state in STATES if state != ERROR for record in by_state[state]]
-    errors = by_state[ERROR][: max(MAX_ERRORS, MAX_CARDS - len(others))]
-    return [*errors, *others][:MAX_CARDS]
+    ranked = [record for state in STATES for record in by_state[state]]
+    if len(ranked) <= MAX_CARDS:
+        return ranked
+    errors = len(by_state[ERROR])
+    general = [*ranked[: min(errors, max(MAX_ERRORS, MAX_CARDS - len(ranked) + errors))], *ranked[errors:]]
+    blocking = [result.gate for result in gates if result.blocks]
+    share = max(1, RESERVED // max(1, len(blocking)))
+    reserved = [record for gate in blocking for record in _reserved(gate, ranked, share)]
+    chosen = set(islice(dict.fromkeys(record.key for record in (*reserved, *general)), MAX_CARDS))
+    return [record for record in ranked if record.key in chosen]
+
+
+def _reserved(gate: Gate, ranked: Sequence[Record], share: int) -> list[Record]:
+    """*share* records of *gate*: half failing, half unscored, and where it lacks those, its worst.
+
+    The unscored ones are drawn by a digest of their names: from everywhere, and the same in the next report.
+    """
+    of_gate = [record for record in ranked if speaks_of(gate, record)]
+    failing = [record for record in of_gate if state_of(record) == FAILING][: (share + 1) // 2]
+    unscored = [record for record in of_gate if state_of(record) == UNSCORED]
+    unscored.sort(key=lambda record: anchor_of(record, "case"))
+    first = [*failing, *unscored[: share - len(failing)]]
+    return [*first, *of_gate[: share - len(first)]]
 
 
 def make_card(record: Record, facets: Facets, gallery: Gallery) -> Card:

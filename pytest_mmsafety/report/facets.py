@@ -55,7 +55,7 @@ class Facets:
         """Join the tokens of *record*, with blanks between them."""
         tokens = [f"s{STATES.index(state)}", self._token("suite", record.suite)]
         tokens += [self._token(f"tag:{tag}", value) for tag, value in ordered(record.tags)]
-        tokens += [f"g{index}" for index, result in enumerate(self.gates) if _speaks_of(result.gate, record)]
+        tokens += [f"g{index}" for index, result in enumerate(self.gates) if speaks_of(result.gate, record)]
         self._used.update(tokens)
         return " ".join(tokens)
 
@@ -78,7 +78,7 @@ class Facets:
             yield Facet(label, used)
 
 
-def _speaks_of(gate: Gate, record: Record) -> bool:
+def speaks_of(gate: Gate, record: Record) -> bool:
     """Whether the record counts for the gate; a run file of another version may name an unknown metric."""
     return gate.metric in METRICS and gate.speaks_of(record.suite, record.tags)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_mmsafety.gates import FAILED, INCONCLUSIVE, NOT_EVALUATED, PASSED, Gate, GateResult
+from pytest_mmsafety.gates import FAILED, INCONCLUSIVE, NOT_EVALUATED, PASSED, REPORTED, Gate, GateResult
 from pytest_mmsafety.metrics import METRICS, Metric
 from pytest_mmsafety.report.pictures import Picture, change_axis, draw, point_interval, points, rate_axis
 from pytest_mmsafety.report.text import count, percent, percents, plural
@@ -13,7 +13,7 @@ from pytest_mmsafety.report.text import count, percent, percents, plural
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-ICONS = {FAILED: "fail", INCONCLUSIVE: "unsure", NOT_EVALUATED: "none", PASSED: "pass"}
+ICONS = {FAILED: "fail", INCONCLUSIVE: "unsure", NOT_EVALUATED: "none", PASSED: "pass", REPORTED: "none"}
 """Status -> icon and colour, the most serious first."""
 
 
@@ -59,7 +59,8 @@ class GateRow:
     @property
     def order(self) -> tuple[bool, int]:
         """What blocks comes first, then what did not pass."""
-        return (not self.result.blocks, list(ICONS.values()).index(self.icon))
+        statuses = list(ICONS)
+        return (not self.result.blocks, statuses.index(self.result.status) if self.result.status in ICONS else -1)
 
 
 def verdict(results: Sequence[GateResult]) -> Verdict:
@@ -72,8 +73,15 @@ def verdict(results: Sequence[GateResult]) -> Verdict:
     gates = f"{total} gate" if total == 1 else f"{total} gates"
     if blocking:
         return Verdict("fail", f"Blocked by {blocking} of {gates}", _others(results))
-    if passed == total:
-        return Verdict("pass", f"All {gates} passed" if total > 1 else "The only gate passed", "")
+    bounded = sum(result.status != REPORTED for result in results)
+    if not bounded:
+        what = "the only gate reports a number" if total == 1 else f"all {gates} only report numbers"
+        return Verdict("none", f"Nothing was decided: {what}", "")
+    which = " with a bound" if bounded < total else ""
+    gates = f"{bounded} gate{'' if bounded == 1 else 's'}{which}"
+    if passed == bounded:
+        headline = f"All {gates} passed" if bounded > 1 else f"The only gate{which} passed"
+        return Verdict("pass", headline, _others(results) if which else "")
     if not any(result.status in (PASSED, FAILED, INCONCLUSIVE) for result in results):
         return Verdict("unsure", f"No verdict: none of {gates} could be evaluated", "")
     return Verdict("unsure", f"Not blocked, but only {passed} of {gates} passed", _others(results))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from pytest_mmsafety.judges import reads_exactly
 from pytest_mmsafety.metrics import METRICS
-from pytest_mmsafety.report.text import count, percents
+from pytest_mmsafety.report.text import count, percents, whole_percent
 from pytest_mmsafety.table import ANSWERED, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from pytest_mmsafety.gates import Gate
     from pytest_mmsafety.judges.calibration import Calibration, Stratum
@@ -29,6 +30,8 @@ class Share:
     value: str = ""
     interval: str = ""
     of: str = ""
+    unscored: str = ""
+    """Of these failures, or good answers, how many the judge has no score for; empty: none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,8 @@ class JudgeRow:
     failing: int
     sources: str
     """On what it was measured; empty: it was not."""
+    exact: bool
+    """Whether there is nothing to measure: it reads a word or a letter."""
     parts: tuple[Part, ...]
     other_version: str
     """The judge of a calibration of another version of this one, or empty."""
@@ -63,17 +68,19 @@ class JudgeRow:
 def judge_rows(run: Run, calibrations: Mapping[str, Calibration]) -> list[JudgeRow]:
     """One row a judge that spoke, the one that spoke most first."""
     counts: dict[str, Counter[str]] = {}
+    asked: dict[str, set[str]] = {}
     for record in run.records:
         for place, verdict in enumerate(record.verdicts):
             spoken = counts.setdefault(verdict.judge, Counter())
             spoken["gated"] += not place
             spoken["unscored" if verdict.score is None else "scored"] += 1
             spoken["failing"] += bool(verdict.score)
+            asked.setdefault(verdict.judge, set()).add(record.expected)
     names = sorted(counts, key=lambda name: -counts[name].total())[:MAX_JUDGES]
-    return [_row(name, counts[name], calibrations) for name in names]
+    return [_row(name, counts[name], asked[name], calibrations) for name in names]
 
 
-def _row(name: str, counts: Counter[str], calibrations: Mapping[str, Calibration]) -> JudgeRow:
+def _row(name: str, counts: Counter[str], asked: Collection[str], calibrations: Mapping[str, Calibration]) -> JudgeRow:
     found = calibrations.get(name)
     of_another = (judge for judge in calibrations if _plain(judge) == _plain(name) and judge != name)
     return JudgeRow(
@@ -83,7 +90,8 @@ def _row(name: str, counts: Counter[str], calibrations: Mapping[str, Calibration
         unscored=counts["unscored"],
         failing=counts["failing"],
         sources=_sources(found) if found else "",
-        parts=tuple(_parts(found)) if found else (),
+        exact=reads_exactly(name),
+        parts=tuple(_parts(found, asked)) if found else (),
         other_version="" if found else next(of_another, ""),
     )
 
@@ -97,14 +105,26 @@ def _sources(calibration: Calibration) -> str:
     return ", ".join(whole.sources) or ", ".join(calibration.files) or "a calibration file"
 
 
-def _parts(calibration: Calibration) -> Iterator[Part]:
-    """All labelled answers, then each dimension, then each language."""
-    yield _part("All labelled answers", calibration.best({}))
-    single = [stratum for stratum in calibration.strata if len(stratum.by) == 1]
+def _parts(calibration: Calibration, asked: Collection[str]) -> Iterator[Part]:
+    """All labelled answers, then each dimension, then each language; by expectation only what the judge was asked."""
+    whole = calibration.best({})
+    yield _part("All labelled answers", whole)
+    single = [
+        stratum
+        for stratum in calibration.strata
+        if len(stratum.by) == 1 and stratum.by.get("expected") in (None, *asked)
+    ]
     by_name = sorted(single, key=lambda stratum: next(iter(stratum.by)))
     for stratum in by_name[:MAX_PARTS]:
-        ((name, value),) = stratum.by.items()
-        yield _part(f"{name} {value}", stratum)
+        yield _part(_label(stratum, whole), stratum)
+
+
+def _label(stratum: Stratum, whole: Stratum) -> str:
+    ((name, value),) = stratum.by.items()
+    if (name, value) == ("expected", "comply"):
+        return "as a judge of refusal"
+    apart = name == "source" and value not in whole.sources
+    return f"{name} {value}" + (", not in the whole: unlike answers to requests" if apart else "")
 
 
 def _part(label: str, stratum: Stratum) -> Part:
@@ -113,10 +133,16 @@ def _part(label: str, stratum: Stratum) -> Part:
         label=label,
         n=stratum.n,
         abstained=round(stratum.abstained_positive + stratum.abstained_negative),
-        sensitivity=share(stratum.tp, positive, stratum.positive_clusters),
-        specificity=share(stratum.tn, negative, stratum.negative_clusters),
+        sensitivity=_scored(stratum.tp, positive, stratum.positive_clusters, stratum.abstained_positive),
+        specificity=_scored(stratum.tn, negative, stratum.negative_clusters, stratum.abstained_negative),
         accuracy=share(stratum.tp + stratum.tn, positive + negative, stratum.clusters),
     )
+
+
+def _scored(hits: float, total: float, clusters: int, abstained: float) -> Share:
+    """The share among the scored ones, and how many were not."""
+    unscored = whole_percent(abstained / (total + abstained)) if abstained else ""
+    return replace(share(hits, total, clusters), unscored=unscored)
 
 
 def share(hits: float, total: float, clusters: int) -> Share:

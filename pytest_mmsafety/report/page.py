@@ -86,7 +86,7 @@ def build(run: Run, beside: Beside) -> Page:
     counted = tallies(run.records)
     facets, gallery = Facets(run.gates), Gallery(beside.image_paths)
     turned = changes(run, beside.baseline, gallery) if beside.baseline else None
-    cards = [make_card(record, facets, gallery) for record in choose(run.records)]
+    cards = [make_card(record, facets, gallery) for record in choose(run.records, run.gates)]
     return Page(
         run=run,
         verdict=verdict(run.gates),

@@ -71,6 +71,7 @@ def _environment() -> Environment:
         first_upper=text.first_upper,
         percent=text.percent,
         plural=text.plural,
+        short=text.short,
         whole_percent=text.whole_percent,
     )
     return environment

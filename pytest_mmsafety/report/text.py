@@ -47,6 +47,11 @@ def first_upper(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def short(fingerprint: str) -> str:
+    """The beginning of a hexadecimal digest; what somebody named is not cut."""
+    return fingerprint[:12] if re.fullmatch("[0-9a-f]{32,}", fingerprint) else fingerprint
+
+
 def plural(number: int, noun: str, nouns: str = "") -> str:
     """``1 case``, ``1,200 cases``."""
     return f"{number:,} {noun if number == 1 else nouns or noun + 's'}"

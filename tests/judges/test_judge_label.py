@@ -25,6 +25,7 @@ from pytest_mmsafety.judges.label_import import bring_together
 from pytest_mmsafety.judges.label_sample import AT_LEAST, _allocate, draw, failure_of, item_name, run_name
 from pytest_mmsafety.rows import file_rows
 from pytest_mmsafety.run import ImageRef, Record, Run, SuiteInfo, save_run
+from pytest_mmsafety.settings import shipped
 
 ATTACK = (
     "</script><script>document.title='PWNED'</script><!--<script> \"'><img src=x onerror=alert(1)> "
@@ -192,9 +193,21 @@ def test_images_are_small_checked_and_from_their_folder(labelled_page: tuple[Pag
     images = json.loads(page.scripts[0])["images"]
     assert sorted("webp" in image for image in images) == [False, False, False, True]
     problems = " ".join(image.get("problem", "") for image in images)
-    assert "outside of the folder" in problems
-    assert "not the file that was answered about" in problems
-    assert "cannot be shown" in problems
+    assert problems.count("no file with this name and this content was found") == 3
+    assert "../../etc/passwd: no file" in problems
+
+
+def test_pictures_of_shipped_suites_are_found_and_lost_ones_are_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = min((shipped("cases") / "images").glob("*.png"))
+    found = ImageRef(f"images/{file.name}", hashlib.sha256(file.read_bytes()).hexdigest())
+    run = saved(run_of(record(0, images=(found,)), record(1, images=(found, ImageRef("b.png", "11")))), tmp_path)
+    assert main(["judge", "label", str(run), "-o", "out"]) == 0
+    assert capsys.readouterr().err == "mmsafety: 1 of 2 pictures was not found; name their folder with --images\n"
+    images = json.loads(Page(Path("out/label.html").read_text()).scripts[0])["images"]
+    assert sorted("webp" in image for image in images) == [False, True]
 
 
 def test_nobody_is_told_what_the_judge_said_or_which_model_it_is(

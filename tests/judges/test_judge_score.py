@@ -275,7 +275,9 @@ class Interrupted(Levels):
 
 
 def test_a_judge_can_be_interrupted(tmp_path: Path) -> None:
-    assert score(written(tmp_path / "in.jsonl", *ROWS), "--judge=test_judge_score:Interrupted", "--expected=safe") == 130
+    assert (
+        score(written(tmp_path / "in.jsonl", *ROWS), "--judge=test_judge_score:Interrupted", "--expected=safe") == 130
+    )
 
 
 def test_a_spreadsheet_with_numbers(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def page_of(folder: Path) -> Path:
     Image.new("RGB", (60, 40), (200, 0, 0)).save(folder / "a.png")
     image = ImageRef("a.png", hashlib.sha256((folder / "a.png").read_bytes()).hexdigest())
     run = run_of(*(record(i, ATTACK, prompt=ATTACK, images=(image,), cluster="c") for i in range(4)))
-    write_sample(draw(run, 4, 0, [], "binary"), folder, folder)
+    write_sample(draw(run, 4, 0, [], "binary"), folder, {image.sha256: str(folder / "a.png")})
     return folder / "label.html"
 
 

@@ -1,18 +1,20 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from report_builders import Read, blocking, error, gate, not_run, page, record, run
 
-from pytest_mmsafety.gates import INCONCLUSIVE, NOT_EVALUATED, GateResult
+from pytest_mmsafety.gates import INCONCLUSIVE, NOT_EVALUATED, REPORTED, GateResult
 from pytest_mmsafety.report import write_report
 from pytest_mmsafety.report.cards import MAX_CARDS, MAX_ERRORS, MAX_TEXT, choose
 from pytest_mmsafety.report.pictures import rate_axis
+from pytest_mmsafety.report.states import STATES, state_of
 from pytest_mmsafety.report.text import percents
 from pytest_mmsafety.run import Record, SuiteInfo
 
@@ -35,6 +37,24 @@ def unevaluated(*, blocks: bool = False) -> GateResult:
         ((gate("doubt", INCONCLUSIVE, blocks=True, rule="assurance"),), "Blocked by 1 of 1 gate", "fail"),
         ((gate(), gate("doubt", INCONCLUSIVE)), "Not blocked, but only 1 of 2 gates passed", "unsure"),
         ((unevaluated(),), "No verdict: none of 1 gate could be evaluated", "unsure"),
+        ((gate("number", REPORTED),), "Nothing was decided: the only gate reports a number", "none"),
+        (
+            (gate("number", REPORTED), gate("n", REPORTED)),
+            "Nothing was decided: all 2 gates only report numbers",
+            "none",
+        ),
+        ((gate("number", REPORTED), gate()), "The only gate with a bound passed", "pass"),
+        ((gate("number", REPORTED), gate(), gate("o")), "All 2 gates with a bound passed", "pass"),
+        (
+            (gate("number", REPORTED), unevaluated()),
+            "No verdict: none of 1 gate with a bound could be evaluated",
+            "unsure",
+        ),
+        (
+            (gate("number", REPORTED), gate(), gate("doubt", INCONCLUSIVE)),
+            "Not blocked, but only 1 of 2 gates with a bound passed",
+            "unsure",
+        ),
         ((unevaluated(blocks=True),), "Blocked by 1 of 1 gate", "fail"),
     ],
 )
@@ -227,6 +247,56 @@ def test_many_errors_leave_room_for_failing_answers() -> None:
     assert sum(bool(each.error) for each in chosen) == MAX_ERRORS
     assert len(chosen) == MAX_CARDS
     assert len(choose(errors)) == MAX_CARDS
+
+
+def test_every_gate_that_blocks_has_cases_on_the_page(tmp_path: Path) -> None:
+    def part(name: str, size: int, **changes: Any) -> list[Record]:
+        return [record(f"{name}{i}", tags={"category": name}, **changes) for i in range(size)]
+
+    records = [
+        *part("failing", 700, score=1.0),
+        *part("unscored", 600, score=None),
+        *part("good", 600),
+        *(not_run(f"n{i}") for i in range(600)),
+    ]
+    gates = [blocking("harm")] + [
+        gate(name, NOT_EVALUATED, blocks=name != "good", where={"category": (name,)})
+        for name in ("unscored", "privacy", "good")
+    ]
+    chosen = choose(records, gates)
+    of = Counter(each.tags["category"] for each in chosen)
+    assert len(chosen) == MAX_CARDS
+    assert of["failing"] > of["unscored"] > 50
+    assert of["privacy"] > 50, "cases that were not run, if the gate has no others"
+    assert not of["good"]
+    assert [state_of(each) for each in chosen] == sorted(map(state_of, chosen), key=STATES.index)
+    assert choose(records, gates) == chosen
+    assert choose(records[:MAX_CARDS], gates) == records[:MAX_CARDS]
+    shown = page(run(*records, gates=tuple(gates)), tmp_path)
+    assert shown.text.count("Show its cases") == 3
+    assert "500 of 2,500 cases shown, some of every gate that blocks among them; the rest is in" in shown.text
+
+
+def test_the_unscored_cases_of_a_gate_are_a_sample_of_all() -> None:
+    records = [*(record(f"f{i}", score=1.0) for i in range(500)), *(record(f"u{i}", score=None) for i in range(1000))]
+    places = [int(each.id[1:]) for each in choose(records, [blocking()]) if each.score is None]
+    assert min(places) < 100
+    assert max(places) >= 900
+
+
+def test_more_gates_than_room_still_keep_the_page_small() -> None:
+    records = [record(str(i), tags={"category": str(i)}) for i in range(2000)]
+    gates = [gate(str(i), NOT_EVALUATED, blocks=True, where={"category": (str(i),)}) for i in range(600)]
+    assert len(choose(records, gates)) == MAX_CARDS
+
+
+@pytest.mark.parametrize(
+    ("fingerprint", "shown"),
+    [("0123456789abcdef" * 4, "0123456789ab"), ("stand-in rc-1 v1", "stand-in rc-1 v1"), ("", "none")],
+)
+def test_only_a_digest_is_cut(tmp_path: Path, fingerprint: str, shown: str) -> None:
+    header = page(run(record(), fingerprint=fingerprint), tmp_path).html.partition("</header>")[0]
+    assert f">{shown}</code>" in header
 
 
 def test_filters_offer_only_what_tells_the_shown_cases_apart(tmp_path: Path) -> None:

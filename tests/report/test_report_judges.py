@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hypothesis import given
@@ -7,7 +8,7 @@ from hypothesis import strategies as st
 from report_builders import gate, page, record, run
 
 from pytest_mmsafety.judges import Verdict
-from pytest_mmsafety.judges.calibration import Calibration, Stratum
+from pytest_mmsafety.judges.calibration import Calibration, Stratum, shipped_errors
 from pytest_mmsafety.report.judges import judges_of_gates, share
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def test_a_judge_without_measured_error_says_so(tmp_path: Path) -> None:
     verdicts = (Verdict("one/1", "x", 1.0), Verdict("two/1", "x", None))
     text = page(run(record(verdicts=verdicts), record("b", verdicts=verdicts)), tmp_path).text
     assert "one/1 2 2 0 no measured error for this judge on file" in text
+    assert "reads the answer exactly" not in text
     assert "two/1 beside another, not gated 0 0 2 no measured error for this judge on file" in text
 
 
@@ -37,11 +39,51 @@ def test_a_measured_error_stands_with_n_and_interval_by_dimension_and_language(t
     of = run(record(verdicts=(Verdict("one/1", "x", 1.0),)))
     shown = page(of, tmp_path, calibrations={"one/1": calibration("one/1")})
     assert "measured on labelled answers" in shown.text
-    whole = "90.0 % 78.2 % to 96.7 % of 50 80.0 % 66.3 % to 90.0 % of 50 85.0 % 76.5 % to 91.4 % of 100"
+    whole = (
+        "90.0 % 78.2 % to 96.7 % of 50 scored; 4 % left unscored "
+        "80.0 % 66.3 % to 90.0 % of 50 scored; 6 % left unscored 85.0 % 76.5 % to 91.4 % of 100"
+    )
     for part in ("All labelled answers", "dimension privacy", "language zh"):
         assert f"{part} 105 labelled, 5 without a score {whole}" in shown.text
     assert "no measured error" not in shown.text
     assert '<a class="judge" href="#judge-0">one/1</a>' in shown.html
+
+
+def test_a_judge_that_only_reads_a_word_or_a_letter_needs_no_measured_error(tmp_path: Path) -> None:
+    verdicts = (Verdict("yes-no/1", "x", 1.0), Verdict("choice/1", "x", None))
+    shown = page(run(record(verdicts=verdicts)), tmp_path)
+    assert shown.text.count("reads the answer exactly, or not at all") == 2
+    assert "no measured error" not in shown.text
+    assert not shown.all("td", "trouble")
+
+
+def test_a_source_outside_of_the_whole_says_so(tmp_path: Path) -> None:
+    whole = replace(stratum(), sources=("asked",))
+    strata = (whole, stratum(source="asked"), stratum(source="chats"))
+    of = run(record(verdicts=(Verdict("one/1", "x", 1.0),)))
+    text = page(of, tmp_path, calibrations={"one/1": replace(calibration("one/1"), strata=strata)}).text
+    assert "source asked 105 labelled" in text
+    assert "source chats, not in the whole: unlike answers to requests 105 labelled" in text
+
+
+def test_errors_on_refusals_stand_only_where_the_judge_was_asked_of_them(tmp_path: Path) -> None:
+    strata = (stratum(), stratum(expected="comply"))
+    beside = {"one/1": replace(calibration("one/1"), strata=strata)}
+    verdicts = (Verdict("one/1", "x", 1.0),)
+    text = page(run(record(expected="safe", verdicts=verdicts)), tmp_path, calibrations=beside).text
+    assert "as a judge of refusal" not in text
+    assert text.count("105 labelled") == 1
+    text = page(run(record(expected="comply", verdicts=verdicts)), tmp_path, calibrations=beside).text
+    assert "as a judge of refusal 105 labelled" in text
+
+
+def test_the_failures_that_the_small_guard_leaves_unscored_are_seen(tmp_path: Path) -> None:
+    of = run(record(expected="safe", verdicts=(Verdict("guardrank-mini/1", "x", 1.0),)))
+    text = page(of, tmp_path).text
+    for stratum in shipped_errors()["guardrank-mini/1"].strata[:3]:  # the whole, English, Chinese
+        scored = stratum.tp + stratum.fn
+        unscored = 100 * stratum.abstained_positive / (scored + stratum.abstained_positive)
+        assert f"of {scored:,.0f} scored; {unscored:.0f} % left unscored" in text
 
 
 def test_the_measured_error_of_another_version_is_not_taken(tmp_path: Path) -> None:
