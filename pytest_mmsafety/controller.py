@@ -23,7 +23,7 @@ from pytest_mmsafety.gates import (
     misspelt_tolerance,
     unmatched,
 )
-from pytest_mmsafety.items import EARLY_STOP, GroupItem, SuiteFile
+from pytest_mmsafety.items import EARLY_STOP, EXECUTION, GroupItem, SuiteFile
 from pytest_mmsafety.outcomes import Outcome
 from pytest_mmsafety.provenance import environment, model_name, public_arguments
 from pytest_mmsafety.run import Record, Run, SuiteInfo, make_record, save_run, write_atomically
@@ -145,6 +145,20 @@ class Controller:
         ]
         if reason := baselines.refusal(differences, self._settings.baseline_allow):
             raise pytest.UsageError(f"--baseline: {reason}")
+
+    def pytest_report_collectionfinish(self, config: pytest.Config) -> list[str]:
+        """Before anything is asked, in a single process: gates that these judges will probably leave silent."""
+        from pytest_mmsafety.foresight import silent_gates
+        from pytest_mmsafety.judges.calibration import shipped_errors
+
+        execution = config.stash.get(EXECUTION, None)
+        if execution is None or self._policy is None or config.option.collectonly:
+            return []
+        cases = list(self._library.cases)
+        found = silent_gates(
+            self._policy.gates, cases, execution.panel, {**shipped_errors(), **self._settings.calibrations}
+        )
+        return [f"mmsafety: {line}" for line in found]
 
     # --- what came of it
 

@@ -37,7 +37,7 @@ class Execution:
     ) -> None:
         self._settings = settings
         self._make_target = target
-        self._panel = Panel(judges)
+        self.panel = Panel(judges)
         self._workers = workers
         self._progress = progress
         self._engine: Engine | None = None
@@ -56,7 +56,7 @@ class Execution:
             return (yield)
         after = self._settings.judge_phase == "after"
         store, batch_size = Store(self._settings.store), self._settings.batch_size
-        self._engine = Engine(self._make_target, self._panel, store, batch_size, judge_after=after)
+        self._engine = Engine(self._make_target, self.panel, store, batch_size, judge_after=after)
         self._early_stop = session.config.stash.get(EARLY_STOP, None)
         numbers = units([len(item.cases) for item in items], batch_size, self._workers, whole=after)
         for item, number in zip(items, numbers, strict=True):
@@ -83,7 +83,7 @@ class Execution:
 
     def prepare(self, cases: Sequence[Case]) -> None:
         """Called at collection: make the judges that *cases* name. Raises :class:`SetupError`."""
-        self._panel.prepare(cases)
+        self.panel.prepare(cases)
 
     def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
         """A worker learns of its units one by one: have this one worked on, and the next one too."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pytest_mmsafety.errors import SetupError, SuiteError
 
 if TYPE_CHECKING:
+    from pytest_mmsafety.cases import Case
     from pytest_mmsafety.gates import Gate, GateResult
     from pytest_mmsafety.judges.calibration import Calibration
     from pytest_mmsafety.labels import Labels
@@ -172,12 +173,14 @@ def check_tolerated(run: Run, policy: Policy) -> None:
 class _Asked(NamedTuple):
     """What a plan needs of a case."""
 
-    suite: str
-    tags: Mapping[str, str]
+    case: Case
     cluster: str
 
 
 def _plan(arguments: argparse.Namespace) -> None:
+    from pytest_mmsafety.foresight import silent_gates
+    from pytest_mmsafety.judges.calibration import shipped_errors
+    from pytest_mmsafety.judges.panel import Panel
     from pytest_mmsafety.power import Design, Plan, assumed_from, family_sizes, plan_gate
 
     policy = policy_named(arguments.thresholds)
@@ -189,7 +192,7 @@ def _plan(arguments: argparse.Namespace) -> None:
     plans: list[Plan] = []
     unspoken = []
     for gate in policy.gates:
-        clusters = [case.cluster for case in asked if gate.speaks_of(case.suite, case.tags)]
+        clusters = [cluster for case, cluster in asked if gate.speaks_of(case.suite, case.tags)]
         if not clusters:
             unspoken.append(gate.name)
             continue
@@ -201,6 +204,8 @@ def _plan(arguments: argparse.Namespace) -> None:
         sys.stdout.write("\n")
         return
     _print_plans(plans, unspoken)
+    for line in silent_gates(policy.gates, [case for case, _ in asked], Panel(), shipped_errors()):
+        sys.stdout.write(f"note: {line}\n")
 
 
 def _asked(suites: Sequence[str], data: Sequence[str]) -> Any:
@@ -221,7 +226,7 @@ def _asked(suites: Sequence[str], data: Sequence[str]) -> Any:
             raise SetupError(str(error)) from None
         for case in suite.cases:
             if not case.skip:
-                yield _Asked(case.suite, case.tags, cluster_of(case, tuple(map(digest_or_empty, case.images))))
+                yield _Asked(case, cluster_of(case, tuple(map(digest_or_empty, case.images))))
 
 
 def _earlier(baseline: str) -> Run | None:

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from pytest_mmsafety.gates import Gate, Stopped
 
 
+_REMEDY = "name a stronger judge (--judge) or have a sample labelled (mmsafety judge label)"
+
+
 def report_only(gate: Gate, estimate: Estimate) -> str:
     """For a gate without a bound that could be broken."""
     value, low, high = _percents((estimate.value, estimate.low, estimate.high))
@@ -33,7 +36,12 @@ def unscored(gate: Gate, count: int, answers: int, judge: str, said: str) -> str
     reason = f"{count} of {answers} answers are unscored{by}, more than the {gate.max_unscored:.0%} allowed"
     if not judge.startswith("guardrank-mini/"):
         return reason
-    return f"{reason}; name a stronger judge (--judge) or have a sample labelled (mmsafety judge label)"
+    return f"{reason}; {_REMEDY}"
+
+
+def foreseen(judge: str, share: float, allowed: float) -> str:
+    """For a gate whose judge, by its measured errors, leaves more unscored than *allowed*."""
+    return f"{judge} usually leaves {share:.0%} of the answers unscored, {allowed:.0%} are allowed; {_REMEDY}"
 
 
 def verdict(gate: Gate, findings: Sequence[Finding]) -> str:
