@@ -149,15 +149,14 @@ class Controller:
     def pytest_report_collectionfinish(self, config: pytest.Config) -> list[str]:
         """Before anything is asked, in a single process: gates that these judges will probably leave silent."""
         from pytest_mmsafety.foresight import silent_gates
-        from pytest_mmsafety.judges.calibration import shipped_errors
+        from pytest_mmsafety.judges.calibration import known_errors
 
         execution = config.stash.get(EXECUTION, None)
         if execution is None or self._policy is None or config.option.collectonly:
             return []
         cases = list(self._library.cases)
-        found = silent_gates(
-            self._policy.gates, cases, execution.panel, {**shipped_errors(), **self._settings.calibrations}
-        )
+        errors = known_errors(self._settings.calibrations)
+        found = silent_gates(self._policy.gates, cases, execution.panel, errors)
         return [f"mmsafety: {line}" for line in found]
 
     # --- what came of it
@@ -348,7 +347,7 @@ class Controller:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if terminalreporter.config.option.collectonly or not (self._started and any(self._library.cases)):
             return
-        from pytest_mmsafety.judges.calibration import shipped_errors
+        from pytest_mmsafety.judges.calibration import known_errors
         from pytest_mmsafety.summary import summary_lines
 
         terminalreporter.ensure_newline()
@@ -359,7 +358,7 @@ class Controller:
             sum(self._calls.values()),
             self._gates,
             self._notes,
-            errors={**shipped_errors(), **self._settings.calibrations},
+            errors=known_errors(self._settings.calibrations),
         )
         for text, colour in lines:
             terminalreporter.write_line(text, **({colour: True} if colour else {}))

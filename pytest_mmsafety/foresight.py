@@ -23,21 +23,24 @@ def silent_gates(
 
     A judge that nobody measured is taken to score everything.
     """
+    asked_of = [(case, *_abstains(case, panel, errors)) for case in cases if not case.skip]
     for gate in gates:
         if gate.judge or METRICS[gate.metric].counts_unscored:
             continue
-        asked = [case for case in cases if gate.speaks_of(case.suite, case.tags) and not case.skip]
+        asked = [(judge, share) for case, judge, share in asked_of if gate.speaks_of(case.suite, case.tags)]
         unscored: dict[str, float] = defaultdict(float)
-        for case in asked:
-            judge = next((judge.name for judge in panel.judges_of(case)), "")
-            if judge in errors:
-                unscored[judge] += _abstains(errors[judge], case)
+        for judge, share in asked:
+            unscored[judge] += share
         share = sum(unscored.values()) / max(len(asked), 1)
         if share > gate.max_unscored:
             most = max(unscored, key=lambda name: unscored[name])
             yield f"{gate.name}: {sentences.foreseen(most, share, gate.max_unscored)}"
 
 
-def _abstains(calibration: Calibration, case: Case) -> float:
-    stratum = calibration.best({"language": case.tags.get("language", "")})
-    return (stratum.abstained_positive + stratum.abstained_negative) / max(stratum.n, 1)
+def _abstains(case: Case, panel: Panel, errors: Mapping[str, Calibration]) -> tuple[str, float]:
+    """The judge that will speak of *case*, and the share of such answers that it leaves unscored."""
+    judge = next((judge.name for judge in panel.judges_of(case)), "")
+    if judge not in errors:
+        return judge, 0.0
+    stratum = errors[judge].best({"language": case.tags.get("language", "")})
+    return judge, (stratum.abstained_positive + stratum.abstained_negative) / max(stratum.n, 1)

@@ -79,6 +79,11 @@ def shipped_errors() -> Mapping[str, Calibration]:
     return {calibration.judge: calibration for calibration in found}
 
 
+def known_errors(given: Mapping[str, Calibration]) -> dict[str, Calibration]:
+    """All that is known of how often judges err: what is shipped, and before it what the user gave."""
+    return {**shipped_errors(), **given}
+
+
 def save_calibration(calibration: Calibration, path: Path) -> None:
     """Write whole or not at all. Raises ``OSError``."""
     from pytest_mmsafety.run import write_atomically

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_mmsafety.judges.calibration import shipped_errors
+from pytest_mmsafety.judges.calibration import known_errors
 from pytest_mmsafety.report.ablation import Ablation, ablations
 from pytest_mmsafety.report.benchmarks import Benchmark, benchmarks
 from pytest_mmsafety.report.cards import Card, choose, make_card
@@ -97,7 +97,7 @@ def build(run: Run, beside: Beside) -> Page:
         changes=turned,
         leaks=None if beside.leaked is None else leaks(run, beside.leaked, beside.baseline, beside.calibrations),
         leaked=beside.leaked or frozenset(),
-        judges=judge_rows(run, {**shipped_errors(), **beside.calibrations}),
+        judges=judge_rows(run, known_errors(beside.calibrations)),
         tables=suite_tables(run, counted),
         grids=suite_grids(run),
         ablations=ablations(run),

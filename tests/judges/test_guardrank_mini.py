@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -28,6 +29,7 @@ from pytest_mmsafety.judges.guardrank_mini.features import (
     says_enough,
 )
 from pytest_mmsafety.judges.guardrank_mini.judge import GuardRankMini, make
+from pytest_mmsafety.judges.guardrank_mini.sources import read_labels
 from pytest_mmsafety.judges.guardrank_mini.weights import load, save, shipped
 
 REFUSALS = [
@@ -323,3 +325,19 @@ def test_weights_in_a_number_format_that_numpy_lacks(tmp_path: Path) -> None:
     (tmp_path / "w.safetensors").write_bytes(len(header).to_bytes(8, "little") + header.encode())
     with pytest.raises(SetupError, match="no weights of guardrank-mini"):
         load(tmp_path / "w.safetensors")
+
+
+def test_it_ranks_the_answers_of_a_source_that_it_never_saw(judge: GuardRankMini) -> None:
+    """Weights that do not belong to these features would be right by chance alone."""
+    shared = Path(os.environ.get("MMSAFETY_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
+    if not (shared / "labels" / "do_not_answer").is_dir():
+        pytest.skip(f"no labels of Do-Not-Answer in {shared}")
+    answers = [answer for answer in read_labels(shared / "labels") if answer.source == "do_not_answer"]
+    some = [answer for answer in answers if answer.harm][:100] + [answer for answer in answers if not answer.harm][::50]
+    cases = [Case(id="1", suite="s", prompt=answer.question, expected="safe") for answer in some]
+    risks = [verdict.risk for verdict in judge.judge(cases, [answer.response for answer in some])]
+    harmful, harmless = (
+        [risk or 0.0 for risk, a in zip(risks, some, strict=True) if a.harm is is_] for is_ in (True, False)
+    )
+    auroc = np.mean([(high > low) + (high == low) / 2 for high in harmful for low in harmless])
+    assert auroc > 0.7  # 0.833 on all of it

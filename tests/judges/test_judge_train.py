@@ -19,9 +19,10 @@ from pytest_mmsafety.judges.guardrank_mini.command import add_mini
 from pytest_mmsafety.judges.guardrank_mini.errors import CLUSTERS, COUNTS, errors_of
 from pytest_mmsafety.judges.guardrank_mini.held_out import Calibrator
 from pytest_mmsafety.judges.guardrank_mini.judge import GuardRankMini
+from pytest_mmsafety.judges.guardrank_mini.linear import fit
 from pytest_mmsafety.judges.guardrank_mini.sources import LabelledAnswer, read_labels, sources_of, trains
 from pytest_mmsafety.judges.guardrank_mini.teacher import hidden_states
-from pytest_mmsafety.judges.guardrank_mini.training import choose, fit
+from pytest_mmsafety.judges.guardrank_mini.training import choose
 from pytest_mmsafety.judges.guardrank_mini.weights import load
 
 BAD = ("violet", "magenta", "scarlet")

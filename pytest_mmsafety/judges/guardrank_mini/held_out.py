@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_mmsafety.errors import SetupError
+from pytest_mmsafety.judges.guardrank_mini.linear import Linear, fit
 from pytest_mmsafety.judges.guardrank_mini.sources import SOURCES, LabelledAnswer, sources_of, trains
 from pytest_mmsafety.judges.guardrank_mini.training import (
     Factors,
-    Linear,
     Margins,
     Material,
     Trainer,
     choose,
-    fit,
     gather,
     margins,
 )

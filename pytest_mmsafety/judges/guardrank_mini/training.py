@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, zip_longest
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -28,6 +28,7 @@ from pytest_mmsafety.judges.guardrank_mini.features import (
     request_meaning,
     stacked,
 )
+from pytest_mmsafety.judges.guardrank_mini.linear import Linear, fit, linear, mean, scaled, times, total
 from pytest_mmsafety.judges.guardrank_mini.sources import LabelledAnswer
 
 if TYPE_CHECKING:
@@ -42,8 +43,6 @@ PENALTY_NGRAMS = 1 / 3
 PENALTY_MEANING = 1 / 8
 PENALTY_TEACHER = 300.0
 """The teacher's features are standardised and many; the others have length 1."""
-STEPS = 200
-"""Of L-BFGS at most."""
 RAREST = 4
 """Answers that an n-gram must be in to count."""
 SOFTNESS = 1.5
@@ -62,18 +61,6 @@ CONTENT_MEANING = 0.5 / 1.5
 CONTENT_REQUEST = 0.5 / 1.5
 NO_CONTENT = 30.0
 """Intercept where nothing teaches what harmless help looks like: the factor is then 1."""
-
-
-class Linear(NamedTuple):
-    """One factor: a sum over the features of an answer and its request."""
-
-    ngrams: Floats
-    meaning: Floats
-    request: Floats
-    usual_request: float
-    """What the request adds on average, and is measured from: 0 where the request is not known."""
-    declines: float
-    intercept: float
 
 
 class Factors(NamedTuple):
@@ -169,17 +156,17 @@ class Trainer:
         harming = [source for source in sources if _teaches(data, data.harm, source)]
         if not refusing or not harming:
             raise SetupError(f"{', '.join(sources)}: expected answers of both kinds, for harm and for refusal")
-        refusal = _mean(
-            _sum(_expert(data, _of(data, weak, source), weak), _opening_expert(data, _of(data, weak, source), weak))
+        refusal = mean(
+            total(_expert(data, _of(data, weak, source), weak), _opening_expert(data, _of(data, weak, source), weak))
             for source in refusing
         )
-        giving = _mean(_expert(data, _of(data, data.harm, source), data.harm) for source in harming)
+        giving = mean(_expert(data, _of(data, data.harm, source), data.harm) for source in harming)
         giving = giving._replace(declines=DECLINING)
         if self.states:
-            giving = _sum(giving, self._student(data, harming))
-        giving = _sum(giving, _times(refusal, REFUSING))
+            giving = total(giving, self._student(data, harming))
+        giving = total(giving, times(refusal, REFUSING))
         doubting = [source for source in sources if _teaches(data, data.partial, source)]
-        partial = _mean(_expert(data, _of(data, data.partial, source), data.partial) for source in doubting)
+        partial = mean(_expert(data, _of(data, data.partial, source), data.partial) for source in doubting)
         return Factors(data.idf, giving, _content(data), refusal, partial)
 
     def _student(self, data: _Rows, sources: Sequence[str]) -> Linear:
@@ -195,10 +182,10 @@ class Trainer:
         for source in sources:
             mask = data.source[known] == source
             weights[mask] = 1 / max(mask.sum(), 1)
-        ngrams = _scaled(data.tfidf[known], *fit(data.tfidf[known], targets, weights, PENALTY_NGRAMS))
-        meaning = _scaled(data.meaning[known], *fit(data.meaning[known], targets, weights, PENALTY_MEANING))
+        ngrams = scaled(data.tfidf[known], *fit(data.tfidf[known], targets, weights, PENALTY_NGRAMS))
+        meaning = scaled(data.meaning[known], *fit(data.meaning[known], targets, weights, PENALTY_MEANING))
         intercept = STUDENT_NGRAMS * ngrams[1] + STUDENT_MEANING * meaning[1]
-        return _linear(STUDENT_NGRAMS * ngrams[0], STUDENT_MEANING * meaning[0], intercept=intercept)
+        return linear(STUDENT_NGRAMS * ngrams[0], STUDENT_MEANING * meaning[0], intercept=intercept)
 
 
 class _Rows(NamedTuple):
@@ -263,8 +250,8 @@ def _teaches(data: _Rows, labels: Ints, source: str) -> bool:
 def _expert(data: _Rows, rows: Ints, labels: Ints) -> Linear:
     weights = _weights(data, rows, labels)
     found = fit(data.tfidf[rows], labels[rows].astype(float), weights, PENALTY_NGRAMS)
-    ngrams, intercept = _scaled(data.tfidf[rows], *found)
-    return _linear(ngrams, intercept=intercept)
+    ngrams, intercept = scaled(data.tfidf[rows], *found)
+    return linear(ngrams, intercept=intercept)
 
 
 def _opening_expert(data: _Rows, rows: Ints, labels: Ints) -> Linear:
@@ -273,21 +260,8 @@ def _opening_expert(data: _Rows, rows: Ints, labels: Ints) -> Linear:
 
     opening = data.meaning[rows][:, :EMBEDDED]
     found = fit(opening, labels[rows].astype(float), _weights(data, rows, labels), PENALTY_MEANING)
-    meaning, intercept = _scaled(opening, *found)
-    return _linear(meaning=np.append(meaning, np.zeros(EMBEDDED)), intercept=intercept)
-
-
-def _linear(ngrams: Floats | None = None, meaning: Floats | None = None, intercept: float = 0.0) -> Linear:
-    import numpy as np
-
-    return Linear(
-        np.zeros(BUCKETS) if ngrams is None else ngrams,
-        np.zeros(2 * EMBEDDED) if meaning is None else meaning,
-        np.zeros(EMBEDDED),
-        0.0,
-        0.0,
-        intercept,
-    )
+    meaning, intercept = scaled(opening, *found)
+    return linear(meaning=np.append(meaning, np.zeros(EMBEDDED)), intercept=intercept)
 
 
 def _content(data: _Rows) -> Linear:
@@ -302,7 +276,7 @@ def _content(data: _Rows) -> Linear:
     harmful = (data.harm == 1) & (helps | (data.refusal < 0))
     both = np.isin(data.source, np.intersect1d(data.source[harmless], data.source[harmful]))
     if not both.any():
-        return _linear(intercept=NO_CONTENT)
+        return linear(intercept=NO_CONTENT)
     near = np.flatnonzero((harmful | harmless) & both)
     known = np.isin(data.language, np.unique(data.language[harmless & both]))
     wide = np.flatnonzero((harmful & known) | (harmless & both))
@@ -317,7 +291,7 @@ def _content(data: _Rows) -> Linear:
 def _kind(data: _Rows, matrix: Any, rows: Ints, penalty: float, share: float) -> tuple[Floats, float]:
     targets = data.harm[rows].astype(float)
     weights = _by_source_and_class(data, rows)
-    columns, intercept = _scaled(matrix[rows], *fit(matrix[rows], targets, weights, penalty))
+    columns, intercept = scaled(matrix[rows], *fit(matrix[rows], targets, weights, penalty))
     return share * columns, share * intercept
 
 
@@ -359,55 +333,6 @@ def _by_source_and_class(data: _Rows, rows: Ints) -> Floats:
             mask = (data.harm[rows] == value) & (data.source[rows] == source)
             weights[mask] = 1 / (mask.sum() * len(sources))
     return weights
-
-
-def fit(rows: Any, targets: Floats, weights: Floats, penalty: float) -> tuple[Floats, float]:
-    """Logistic regression with soft *targets* in 0..1: weights of the columns, and the intercept.
-
-    The weights of the rows are brought to a mean of 1; the loss is their sum, plus ``penalty / 2 * |w|**2``.
-    """
-    import numpy as np
-    from scipy.optimize import minimize
-    from scipy.special import expit, log_expit
-
-    sparse = hasattr(rows, "indices")
-    used = np.unique(rows.indices[rows.data != 0]) if sparse else np.arange(rows.shape[1])
-    matrix = rows[:, used] if sparse else rows
-    columns = matrix.T.tocsr() if sparse else matrix.T
-    weights = weights / weights.mean()
-
-    def loss(point: Floats) -> tuple[float, Floats]:
-        margin = matrix @ point[:-1] + point[-1]
-        value = -(weights * (targets * log_expit(margin) + (1 - targets) * log_expit(-margin))).sum()
-        slope = weights * (expit(margin) - targets)
-        gradient = np.append(columns @ slope + penalty * point[:-1], slope.sum())
-        return float(value + penalty / 2 * (point[:-1] @ point[:-1])), gradient
-
-    found = minimize(loss, np.zeros(len(used) + 1), jac=True, method="L-BFGS-B", options={"maxiter": STEPS}).x
-    whole = np.zeros(rows.shape[1])
-    whole[used] = found[:-1]
-    return whole, float(found[-1])
-
-
-def _scaled(rows: Any, columns: Floats, intercept: float) -> tuple[Floats, float]:
-    """To scores with a standard deviation of 1 over *rows*: no expert speaks louder than another."""
-    spread = max(float((rows @ columns).std()), 1e-9)
-    return columns / spread, intercept / spread
-
-
-def _sum(*parts: Linear) -> Linear:
-    columns: list[Any] = [sum(column) for column in zip(*parts, strict=True)]
-    return Linear(*columns)
-
-
-def _times(part: Linear, factor: float) -> Linear:
-    columns: list[Any] = [factor * column for column in part]
-    return Linear(*columns)
-
-
-def _mean(parts: Iterable[Linear]) -> Linear:
-    several = list(parts)
-    return _times(_sum(_linear(), *several), 1 / max(len(several), 1))
 
 
 class Margins(NamedTuple):
