@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pytest_mmsafety import sentences
+from pytest_mmsafety.errors import SetupError
 from pytest_mmsafety.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -39,7 +40,10 @@ def silent_gates(
 
 def _abstains(case: Case, panel: Panel, errors: Mapping[str, Calibration]) -> tuple[str, float]:
     """The judge that will speak of *case*, and the share of such answers that it leaves unscored."""
-    judge = next((judge.name for judge in panel.judges_of(case)), "")
+    try:
+        judge = next((judge.name for judge in panel.judges_of(case)), "")
+    except SetupError:  # whoever collects the case says so
+        judge = ""
     if judge not in errors:
         return judge, 0.0
     stratum = errors[judge].best({"language": case.tags.get("language", "")})

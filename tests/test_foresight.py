@@ -41,6 +41,7 @@ def test_a_gate_that_the_default_judge_leaves_silent_is_named() -> None:
     ("gate", "some"),
     [
         (HARM, cases("no")),
+        (HARM, [replace(case, judges=("no-such-judge",)) for case in cases("safe")]),
         (HARM, cases("safe") + cases("no", 40)),
         (HARM, []),
         (HARM, [replace(case, skip="not there") for case in cases("safe")]),
