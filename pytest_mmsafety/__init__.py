@@ -33,7 +33,7 @@ def load_run(path: Path | str) -> Run:
 
 def load_gates(thresholds: Path | str) -> tuple[Gate, ...]:
     """The gates of a thresholds file, or of the shipped policy of that name. Raises ``SetupError`` in one line."""
-    from pytest_mmsafety.gate_commands import policy_named
+    from pytest_mmsafety.policies import policy_named
 
     return policy_named(str(thresholds)).gates
 
@@ -44,7 +44,7 @@ def evaluate_gates(run: Run, gates: Sequence[Gate], baseline: Run | None = None)
     Raises ``SetupError`` if a gate with ``max_regression`` has no *baseline*, or if the two runs differ in decoding
     settings, judges or contents of cases, so that a comparison would not be about the model.
     """
-    from pytest_mmsafety.gate_commands import check_comparable, judge_saved_run
+    from pytest_mmsafety.evaluation.saved import check_comparable, judge_saved_run
 
     check_comparable(run, gates, baseline)
     return judge_saved_run(run, gates, baseline)

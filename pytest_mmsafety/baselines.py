@@ -18,6 +18,9 @@ from pytest_mmsafety.outcomes import NOT_ASKED
 from pytest_mmsafety.run import Record, Run, load_run
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from pytest_mmsafety.cases import Case
 
 FOLDER = Path("reports", "baselines")
@@ -239,3 +242,30 @@ def history(root: Path) -> list[Promotion]:
         return [Promotion(**json.loads(line)) for line in lines if line.strip()]
     except (OSError, ValueError, TypeError) as error:
         raise SetupError(f"{path}: damaged: {error}") from None
+
+
+ABSENT = -1
+
+CHANGED = -2
+
+
+def match(records: Sequence[Record], baseline: Sequence[Record]) -> NDArray[np.int64]:
+    """For each record its index in *baseline*, ``ABSENT`` if it is not there, ``CHANGED`` if its content differs."""
+    import numpy as np
+
+    index = {record.key: number for number, record in enumerate(baseline)}
+    found = np.full(len(records), ABSENT)
+    for i, record in enumerate(records):
+        if (j := index.get(record.key)) is not None:
+            found[i] = j if same_content(record, baseline[j]) else CHANGED
+    return found
+
+
+def same_content(one: Record, other: Record) -> bool:
+    """Whether both were asked the same and are held to the same. Images that could not be read are never the same."""
+    return (
+        one.prompt == other.prompt
+        and one.expected == other.expected
+        and len(one.images) == len(other.images)
+        and all(a.sha256 == b.sha256 != "" for a, b in zip(one.images, other.images, strict=True))
+    )

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_mmsafety.documents import Row, file_rows
 from pytest_mmsafety.errors import SetupError, SuiteError, nearest
-from pytest_mmsafety.rows import Row, file_rows
 
 if TYPE_CHECKING:
     from pytest_mmsafety.run import Record

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pytest_mmsafety.judges import Verdict
+from pytest_mmsafety.verdicts import Verdict
 
 NOT_ASKED = "early stop: no gate needs its answer any more"
 """Why a case was skipped that an early stop saved."""

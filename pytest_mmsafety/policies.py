@@ -15,10 +15,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from pytest_mmsafety.cases import OVER_REFUSAL, VULNERABILITY
+from pytest_mmsafety.documents import first_problem, parse_yaml, read_text, yaml_line
 from pytest_mmsafety.errors import SetupError, SuiteError, nearest
 from pytest_mmsafety.gates import ASSURANCE, Gate
 from pytest_mmsafety.metrics import BOTH, HARM, METRICS, NEITHER, REFUSAL
-from pytest_mmsafety.rows import first_problem, parse_yaml, read_text, yaml_line
 
 _Name = Annotated[
     str, StringConstraints(min_length=1, max_length=100, pattern=r"^[\w.-]+$"), Field(description="a name of its own")
@@ -259,3 +259,10 @@ def find_policy(spec: str, folders: Sequence[Path], base: Path) -> Path:
         return named[spec]
     known = ", ".join(sorted(named))
     raise SetupError(f"--thresholds: {spec!r} is neither a file nor one of {known}{nearest(spec, named)}")
+
+
+def policy_named(spec: str) -> Policy:
+    """The policy of a thresholds file or the shipped one of that name. Raises :class:`SetupError`."""
+    from pytest_mmsafety.files import shipped
+
+    return read_policy(find_policy(spec, [Path("thresholds"), shipped("thresholds")], Path.cwd()))

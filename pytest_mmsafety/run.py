@@ -5,11 +5,13 @@ The file format is described in ``docs/run-file.md``.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+import platform
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from pytest_mmsafety.cases import Case, cluster_of
 from pytest_mmsafety.errors import SetupError
+from pytest_mmsafety.files import write_atomically
 from pytest_mmsafety.gates import GateResult
-from pytest_mmsafety.judges import Verdict
 from pytest_mmsafety.outcomes import Outcome
+from pytest_mmsafety.verdicts import Verdict
 
 FORMAT = "mmsafety-run/1"
 
@@ -143,21 +146,6 @@ def _shallow(value: Any) -> dict[str, Any]:
     return {f.name: getattr(value, f.name) for f in fields(value)}
 
 
-def write_atomically(path: Path, parts: Iterable[str]) -> None:
-    """Write beside, then rename: a reader, or a kill, never meets half a file."""
-    if path.exists() and not path.is_file():
-        number = errno.EISDIR if path.is_dir() else errno.EINVAL
-        raise OSError(number, os.strerror(number), str(path))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with beside.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
-            file.writelines(parts)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
-
-
 def load_run(path: Path) -> Run:
     """Read a run file. Raises :class:`SetupError` in one line if it is none, or of another version."""
     try:
@@ -173,3 +161,32 @@ def load_run(path: Path) -> Run:
         fault = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in fault["loc"])
         raise SetupError(f"{path}: damaged run file: {where}: {fault['msg']}") from None
+
+
+_SECRET = re.compile("(^|[_-])(api_?key|key|token|secret|password|credentials?)$", re.IGNORECASE)
+
+_USER_OF_URL = re.compile(r"(?<=://)[^/@\s]+(?=@)")
+
+_LIBRARIES = ("torch", "transformers", "pillow", "pytest")
+
+
+def public_arguments(arguments: Mapping[str, str]) -> dict[str, str]:
+    """Arguments as they may be written down: secrets are not."""
+    return {
+        name: "***" if _SECRET.search(name) else _USER_OF_URL.sub("***", value) for name, value in arguments.items()
+    }
+
+
+def model_name(model: str) -> str:
+    """A run file travels: of a path only the last part is kept."""
+    return Path(model).name if Path(model).exists() else model
+
+
+def environment() -> dict[str, str]:
+    found = {"python": platform.python_version(), "machine": f"{platform.system()} {platform.machine()}"}
+    for name in _LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

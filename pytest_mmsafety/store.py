@@ -18,7 +18,7 @@ from typing import Any
 
 from pytest_mmsafety.cases import Case
 from pytest_mmsafety.errors import SetupError
-from pytest_mmsafety.judges import Verdict
+from pytest_mmsafety.verdicts import Verdict
 
 VERSION = 1
 APPLICATION = 0x6D6D7361

@@ -16,9 +16,8 @@ from typing import Annotated, Any, Protocol
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from pytest_mmsafety.cases import EXPECTATIONS, STANDARD_TAGS, Case, is_expectation
-from pytest_mmsafety.errors import SuiteError, nearest
-from pytest_mmsafety.rows import Row, file_rows, first_problem, inline_rows, parse_yaml, read_text, yaml_line
-from pytest_mmsafety.samples import samples_of
+from pytest_mmsafety.documents import Row, file_rows, first_problem, inline_rows, parse_yaml, read_text, yaml_line
+from pytest_mmsafety.errors import MmsafetyError, SuiteError, nearest
 
 SUITE_SUFFIXES = (".yaml", ".yml")
 
@@ -317,3 +316,40 @@ def common_tags(cases: Sequence[Case]) -> dict[str, str]:
     """The tags that all *cases* share."""
     first, *others = cases
     return {tag: value for tag, value in first.tags.items() if all(case.tags.get(tag) == value for case in others)}
+
+
+def suite_file(name: str) -> Path:
+    """The suite file *name*, or the shipped one of that name. Raises :class:`MmsafetyError`."""
+    from pytest_mmsafety.files import shipped
+
+    path = Path(name)
+    if path.exists() or path.suffix:
+        return path
+    names = [file.stem for file in shipped("cases").glob("*.yaml")]
+    if name not in names:
+        raise MmsafetyError(f"{name!r} is neither a file nor one of {', '.join(sorted(names))}{nearest(name, names)}")
+    return shipped("cases") / f"{name}.yaml"
+
+
+MARK = "~"
+"""Between the id of a case and the number of its sample, from the second on."""
+
+
+def samples_of(case: Case, count: int) -> list[Case]:
+    """The case and its further samples: cases of their own, in the cluster of the first.
+
+    The interval then takes in that answers to one case are alike. Pairs stay inside a sample.
+    """
+    if count == 1:
+        return [case]
+    cluster = case.cluster if case.cluster is not None or case.images else case.key
+    return [_sample(replace(case, cluster=cluster), number) for number in range(1, count + 1)]
+
+
+def _sample(case: Case, number: int) -> Case:
+    tags = {**case.tags, "sample": str(number)}
+    if number == 1:
+        return replace(case, tags=tags)
+    if "pair" in tags:
+        tags["pair"] += f"{MARK}{number}"
+    return replace(case, id=f"{case.id}{MARK}{number}", tags=tags, sample=number)

@@ -17,7 +17,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # pytester forgets modules that were first imported inside of a test; C parts do not survive that.
 import scipy.special  # noqa: F401
 
-import pytest_mmsafety.library  # noqa: F401
+import pytest_mmsafety.plugin.library  # noqa: F401
 
 pytest_plugins = ["pytester"]
 

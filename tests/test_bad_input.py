@@ -14,8 +14,8 @@ import pytest
 from conftest import Project, row
 from PIL import Image
 
+from pytest_mmsafety.arguments import parse_count, parse_data, parse_pairs
 from pytest_mmsafety.errors import SetupError
-from pytest_mmsafety.settings import parse_count, parse_data, parse_pairs
 
 ACCURACY = {"name": "accuracy", "metric": "accuracy", "min": 0.5}
 BOTH_WAYS = pytest.mark.parametrize("workers", [(), ("-n2",)], ids=["one-process", "n2"])
@@ -152,7 +152,7 @@ def test_a_policy_that_matches_no_case_is_a_usage_error(
 
 
 def test_data_that_only_lies_where_a_suite_lies_is_not_asked_for(project: Project) -> None:
-    from pytest_mmsafety.library import Library
+    from pytest_mmsafety.plugin.library import Library
 
     file = project.suite([row(1)])
     library = Library({"msa": file.parent})
@@ -168,7 +168,7 @@ def test_data_that_no_suite_asks_for_is_a_usage_error_under_xdist_too(project: P
 
 @pytest.mark.parametrize("model", ["parrot:Parrot.x", "a..b:c", "x/y/z", "::", ":x", "x:", " ", "checkpoint\n"])
 def test_a_model_that_is_no_name_of_anything(project: Project, model: str) -> None:
-    from pytest_mmsafety.targets import find_target
+    from pytest_mmsafety.targets.registry import find_target
 
     with pytest.raises(SetupError) as error:
         find_target(model, {}, project.path)
@@ -544,7 +544,7 @@ def test_a_full_disk_is_said_and_fails_the_run(project: Project) -> None:
 def test_a_target_that_hangs_ends_with_its_timeout(project: Project) -> None:
     pytest.importorskip("pytest_timeout")
     project.pytester.makepyfile(stuck="import time\ndef answer(requests):\n    time.sleep(600)\n")
-    project.pytester.makeconftest("import pytest_mmsafety.engine\npytest_mmsafety.engine.GRACE = 0.5\n")
+    project.pytester.makeconftest("import pytest_mmsafety.engine.engine\npytest_mmsafety.engine.engine.GRACE = 0.5\n")
     project.suite([row(1)])
     result = quick(project, "--timeout=1", model="stuck:answer", timeout=60)
     assert result.ret == pytest.ExitCode.TESTS_FAILED

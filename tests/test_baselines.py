@@ -10,7 +10,7 @@ import pytest
 from conftest import Project, row
 
 from pytest_mmsafety.baselines import Difference, parse_allowed, refusal, setting_differences
-from pytest_mmsafety.cli import main
+from pytest_mmsafety.cli.main import main
 from pytest_mmsafety.errors import SetupError
 
 WORKERS = pytest.mark.parametrize("workers", [(), ("-n2",)], ids=["one process", "xdist"])

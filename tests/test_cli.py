@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from pytest_mmsafety.cli import USAGE_ERROR, main
+from pytest_mmsafety.cli.main import USAGE_ERROR, main
+from pytest_mmsafety.files import shipped
 from pytest_mmsafety.run import ImageRef, Record, Run, save_run
-from pytest_mmsafety.settings import shipped
 
 HEADER = "suite: demo\nbenchmark: usb\ngroup_by: [category]\n"
 
@@ -29,7 +29,7 @@ def command(*arguments: object, **environment: str) -> subprocess.CompletedProce
         [
             sys.executable,
             "-c",
-            "import sys; from pytest_mmsafety.cli import main; sys.exit(main())",
+            "import sys; from pytest_mmsafety.cli.main import main; sys.exit(main())",
             *map(str, arguments),
         ],
         capture_output=True,
@@ -95,7 +95,7 @@ def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path, head: str) -> No
     """As in ``mmsafety cases SUITE | head``."""
     row = {"id": "x", "prompt": "p" * 200, "expected": "yes", "category": "c"}
     file = suite(tmp_path, "".join(json.dumps({**row, "id": f"x{i}"}) + "\n" for i in range(3000)))
-    code = "from pytest_mmsafety.cli import main; import sys; sys.exit(main())"
+    code = "from pytest_mmsafety.cli.main import main; import sys; sys.exit(main())"
     done = subprocess.run(
         ["bash", "-o", "pipefail", "-c", f'"$0" -c "{code}" cases "$1" | {head}', sys.executable, str(file)],
         capture_output=True,
@@ -112,7 +112,7 @@ def test_a_reader_that_is_gone_already_is_no_error(tmp_path: Path) -> None:
         [
             sys.executable,
             "-c",
-            "import sys; from pytest_mmsafety.cli import main; sys.exit(main())",
+            "import sys; from pytest_mmsafety.cli.main import main; sys.exit(main())",
             "cases",
             suite(tmp_path),
         ],

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from pytest_mmsafety.correction import (
+from pytest_mmsafety.calibration import Stratum
+from pytest_mmsafety.statistics.estimates import Estimate, clustered_share
+from pytest_mmsafety.statistics.judge_error import (
     MIN_OF_EACH,
     Confusion,
     corrected_rate,
@@ -16,8 +18,6 @@ from pytest_mmsafety.correction import (
     unfit,
     weighted_mean,
 )
-from pytest_mmsafety.judges.calibration import Stratum
-from pytest_mmsafety.statistics import Estimate, clustered_share
 
 GOOD = Confusion(95, 2, 98, 5)
 

@@ -14,13 +14,14 @@ from conftest import Project, row
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pytest_mmsafety.calibration import Calibration, Stratum, save_calibration
 from pytest_mmsafety.cases import Case
-from pytest_mmsafety.early_stop import EarlyStop
-from pytest_mmsafety.gates import FAILED, INCONCLUSIVE, NOT_EVALUATED, PASSED, Gate, GateResult, evaluate_gates
-from pytest_mmsafety.judges import Verdict
-from pytest_mmsafety.judges.calibration import Calibration, Stratum, save_calibration
+from pytest_mmsafety.evaluation.early_stop import EarlyStop
+from pytest_mmsafety.evaluation.evaluate import evaluate_gates
+from pytest_mmsafety.gates import FAILED, INCONCLUSIVE, NOT_EVALUATED, PASSED, Gate, GateResult
 from pytest_mmsafety.outcomes import NOT_ASKED, Outcome
 from pytest_mmsafety.run import Record
+from pytest_mmsafety.verdicts import Verdict
 
 GATE = Gate("harm", "failure_rate", {}, 0.1, None, "evidence", 0.05, 0.1)
 

@@ -16,13 +16,13 @@ import pytest
 from PIL import Image
 
 from pytest_mmsafety.cases import Case
-from pytest_mmsafety.engine import HOPELESS, Engine
+from pytest_mmsafety.engine.engine import HOPELESS, Engine
 from pytest_mmsafety.errors import SetupError
-from pytest_mmsafety.judges import Verdict
 from pytest_mmsafety.judges.panel import Panel
 from pytest_mmsafety.outcomes import Outcome
 from pytest_mmsafety.store import Store
 from pytest_mmsafety.targets import Request, Target
+from pytest_mmsafety.verdicts import Verdict
 
 PATIENCE = 3.0
 """Seconds after which something that takes milliseconds is taken to hang."""

@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 from conftest import Project, row
 
+from pytest_mmsafety.calibration import shipped_errors
 from pytest_mmsafety.cases import Case
-from pytest_mmsafety.cli import main
-from pytest_mmsafety.foresight import silent_gates
+from pytest_mmsafety.cli.main import main
+from pytest_mmsafety.evaluation.forecast import silent_gates
 from pytest_mmsafety.gates import Gate
-from pytest_mmsafety.judges.calibration import shipped_errors
 from pytest_mmsafety.judges.guardrank_mini.judge import NAME
 from pytest_mmsafety.judges.panel import Panel
 

@@ -10,6 +10,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from pytest_mmsafety.evaluation.checks import missing_baseline, misspelt_tolerance, unmatched
+from pytest_mmsafety.evaluation.evaluate import evaluate_gates
 from pytest_mmsafety.gates import (
     ASSURANCE,
     EVIDENCE,
@@ -20,13 +22,9 @@ from pytest_mmsafety.gates import (
     REPORTED,
     Gate,
     GateResult,
-    evaluate_gates,
-    missing_baseline,
-    misspelt_tolerance,
-    unmatched,
 )
-from pytest_mmsafety.judges import Verdict
 from pytest_mmsafety.run import Record
+from pytest_mmsafety.verdicts import Verdict
 
 
 def gate(**keys: Any) -> Gate:

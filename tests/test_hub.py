@@ -70,7 +70,7 @@ def endpoint() -> Iterator[str]:
 def install(endpoint: str, folder: Path, *options: str, token: str = "hf_right") -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": str(folder / "home"), "HF_TOKEN": token}
     environment.pop("HF_HUB_OFFLINE", None)
-    command = [sys.executable, "-m", "pytest_mmsafety.cli", "install", *options, "--to", str(folder / "data")]
+    command = [sys.executable, "-m", "pytest_mmsafety.cli.main", "install", *options, "--to", str(folder / "data")]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
 
 

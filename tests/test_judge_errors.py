@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from conftest import Project, row
 
-from pytest_mmsafety.cli import main
-from pytest_mmsafety.gates import ASSURANCE, EVIDENCE, NOT_EVALUATED, Gate, GateResult, evaluate_gates
-from pytest_mmsafety.judges import Verdict
-from pytest_mmsafety.judges.calibration import FORMAT, Calibration, Stratum
+from pytest_mmsafety.calibration import FORMAT, Calibration, Stratum
+from pytest_mmsafety.cli.main import main
+from pytest_mmsafety.evaluation.evaluate import evaluate_gates
+from pytest_mmsafety.gates import ASSURANCE, EVIDENCE, NOT_EVALUATED, Gate, GateResult
 from pytest_mmsafety.run import Record
+from pytest_mmsafety.verdicts import Verdict
 
 
 def stratum(tp: int, fn: int, tn: int, fp: int, **by: str) -> Stratum:

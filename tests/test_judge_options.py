@@ -17,11 +17,12 @@ from conftest import Project, row
 from tiny_guardrank import Files
 
 from pytest_mmsafety.cases import Case
-from pytest_mmsafety.engine import Engine
-from pytest_mmsafety.judges import Verdict
-from pytest_mmsafety.judges.panel import Panel, make_judge
-from pytest_mmsafety.plan import units
+from pytest_mmsafety.engine.batches import units
+from pytest_mmsafety.engine.engine import Engine
+from pytest_mmsafety.judges.panel import Panel
+from pytest_mmsafety.judges.registry import make_judge
 from pytest_mmsafety.store import Store, verdict_key
+from pytest_mmsafety.verdicts import Verdict
 
 BOTH_WAYS = pytest.mark.parametrize("workers", [(), ("-n2",)], ids=["one-process", "n2"])
 

@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from pytest_mmsafety.cli import main
+from pytest_mmsafety.calibration import Calibration, Stratum
+from pytest_mmsafety.cli.main import main
 from pytest_mmsafety.errors import SetupError
-from pytest_mmsafety.gates import ASSURANCE, EVIDENCE, NOT_EVALUATED, Gate, GateResult, evaluate_gates
-from pytest_mmsafety.judge_errors import Columns, Labelled, labelled_share
-from pytest_mmsafety.judges import Verdict
-from pytest_mmsafety.judges.calibration import Calibration, Stratum
+from pytest_mmsafety.evaluation.corrected import Columns, Labelled, labelled_share
+from pytest_mmsafety.evaluation.evaluate import evaluate_gates
+from pytest_mmsafety.gates import ASSURANCE, EVIDENCE, NOT_EVALUATED, Gate, GateResult
 from pytest_mmsafety.labels import Label, Labels, load_labels
 from pytest_mmsafety.metrics import METRICS
 from pytest_mmsafety.run import Record, Run, SuiteInfo, load_run, save_run
-from pytest_mmsafety.statistics import Estimate
+from pytest_mmsafety.statistics.estimates import Estimate
+from pytest_mmsafety.verdicts import Verdict
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

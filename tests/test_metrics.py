@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from pytest_mmsafety.gates import ASSURANCE, Gate, evaluate_gates
-from pytest_mmsafety.judges import Verdict
-from pytest_mmsafety.metrics import BOTH, HARM, METRICS, NEITHER, REFUSAL, score_by
+from pytest_mmsafety.evaluation.evaluate import evaluate_gates
+from pytest_mmsafety.gates import ASSURANCE, Gate
+from pytest_mmsafety.metrics import BOTH, HARM, METRICS, NEITHER, REFUSAL
 from pytest_mmsafety.run import Record
-from pytest_mmsafety.statistics import clustered_share
+from pytest_mmsafety.statistics.estimates import clustered_share
+from pytest_mmsafety.verdicts import Verdict, score_by
 
 # MMSafeAware, Table 1: accuracy on typical, attack and over-safe items, and the column Total, in percent.
 TABLE_1 = {
@@ -197,11 +198,11 @@ def test_whom_a_metric_speaks_of(name: str, tags: dict[str, str], expected: str 
 
 def test_a_verdict_is_chosen_by_the_name_of_its_judge() -> None:
     row = record(1, 0.0, "attack")
-    assert score_by(row, "") == 0.0
-    assert score_by(row, "yes-no") == 0.0
-    assert score_by(row, "mmsafeaware-legacy") == 1.0
-    assert score_by(row, "mmsafeaware") is None
-    assert score_by(row, "yes-no/1") is None
+    assert score_by(row.verdicts, "") == 0.0
+    assert score_by(row.verdicts, "yes-no") == 0.0
+    assert score_by(row.verdicts, "mmsafeaware-legacy") == 1.0
+    assert score_by(row.verdicts, "mmsafeaware") is None
+    assert score_by(row.verdicts, "yes-no/1") is None
 
 
 def test_a_share_is_at_most_one() -> None:

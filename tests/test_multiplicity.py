@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_mmsafety.multiplicity import ADJUSTMENTS, FAMILIES, false_discovery, step_down, step_up, unadjusted
+from pytest_mmsafety.statistics.multiplicity import (
+    ADJUSTMENTS,
+    FAMILIES,
+    false_discovery,
+    step_down,
+    step_up,
+    unadjusted,
+)
 
 P_VALUES = st.lists(st.floats(0, 1), max_size=20)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pytest_mmsafety.paired import ABSENT, CHANGED, match
+from pytest_mmsafety.baselines import ABSENT, CHANGED, match
 from pytest_mmsafety.run import ImageRef, Record
 
 CASE = Record(

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_mmsafety.cases import Case
-from pytest_mmsafety.plan import WINDOW, batches, units, windows
+from pytest_mmsafety.engine.batches import WINDOW, batches, units, windows
 
 
 @st.composite

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from conftest import Project, row
 
-from pytest_mmsafety.cli import main
+from pytest_mmsafety.cli.main import main
 
 
 @pytest.fixture

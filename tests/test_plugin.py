@@ -453,7 +453,9 @@ def test_progress_in_a_log_comes_now_and_then(project: Project, workers: tuple[s
             return ["yes" for _ in requests]
         """
     )
-    project.pytester.makeconftest(f"import pytest_mmsafety.progress\npytest_mmsafety.progress.LOG_EVERY = {every}\n")
+    project.pytester.makeconftest(
+        f"import pytest_mmsafety.engine.progress\npytest_mmsafety.engine.progress.LOG_EVERY = {every}\n"
+    )
     project.suite([row(i, category=f"group-{i}") for i in range(16)])
     output = project.run("--batch-size=4", *workers, model="slow:answer").stdout.str()
     lines = re.findall(r"^mmsafety: \d+ of 16 cases answered in 0:0\d", output, re.MULTILINE)
@@ -481,5 +483,6 @@ def test_an_unused_plugin_imports_next_to_nothing(tmp_path: Path) -> None:
         "print([m for m in sys.modules if m.startswith(('pytest_mmsafety', 'pydantic', 'yaml', 'scipy'))])"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
-    light = ["pytest_mmsafety", "pytest_mmsafety.errors", "pytest_mmsafety.plugin", "pytest_mmsafety.settings"]
+    light = ["pytest_mmsafety", "pytest_mmsafety.errors", "pytest_mmsafety.files"]
+    light += [f"pytest_mmsafety.plugin{module}" for module in ("", ".hooks", ".options")]
     assert sorted(json.loads(done.stdout.splitlines()[-1].replace("'", '"'))) == light

@@ -11,12 +11,12 @@ from conftest import Project, row
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_mmsafety.documents import parse_yaml
 from pytest_mmsafety.errors import SetupError
+from pytest_mmsafety.files import shipped
 from pytest_mmsafety.gates import ASSURANCE, EVIDENCE
 from pytest_mmsafety.metrics import METRICS
 from pytest_mmsafety.policies import find_policy, json_schema, read_policy
-from pytest_mmsafety.rows import parse_yaml
-from pytest_mmsafety.settings import shipped
 
 HEAD = "policy: p\ngates:\n"
 GOOD = HEAD + "  - {name: a, metric: accuracy, min: 0.5}\n"

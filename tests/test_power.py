@@ -8,9 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from pytest_mmsafety.gates import ASSURANCE, EVIDENCE, Gate
-from pytest_mmsafety.judges import Verdict
-from pytest_mmsafety.power import (
+from pytest_mmsafety.evaluation.power import (
     WANTED,
     Assumptions,
     Design,
@@ -20,8 +18,10 @@ from pytest_mmsafety.power import (
     intra_cluster_correlation,
     plan_gate,
 )
+from pytest_mmsafety.gates import ASSURANCE, EVIDENCE, Gate
 from pytest_mmsafety.run import Record
-from pytest_mmsafety.statistics import clustered_difference, clustered_share
+from pytest_mmsafety.statistics.estimates import clustered_difference, clustered_share
+from pytest_mmsafety.verdicts import Verdict
 
 
 def gate(**keys: Any) -> Gate:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_mmsafety.progress import LOG_EVERY, Progress
+from pytest_mmsafety.engine.progress import LOG_EVERY, Progress
 
 
 class Clock:

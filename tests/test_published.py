@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from scipy.optimize import nnls
 
-import pytest_mmsafety.published
+import pytest_mmsafety.benchmarks.published
+from pytest_mmsafety.benchmarks.published import PublishedRow, published
 from pytest_mmsafety.errors import SetupError
-from pytest_mmsafety.published import PublishedRow, published
 
-FOLDER = Path(pytest_mmsafety.published.__file__).parent
+FOLDER = Path(pytest_mmsafety.benchmarks.published.__file__).with_suffix("")
 TABLES = {
     ("usb", "base-v1"): 17,
     ("usb", "hard-v1"): 17,
@@ -213,5 +213,5 @@ def test_a_row_cannot_be_changed() -> None:
 
 
 def test_the_plugin_does_not_load_it() -> None:
-    code = "import sys, pytest_mmsafety.plugin; sys.exit('pytest_mmsafety.published' in sys.modules)"
+    code = "import sys, pytest_mmsafety.plugin.hooks; sys.exit('pytest_mmsafety.benchmarks.published' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -18,20 +18,12 @@ from hypothesis import strategies as st
 
 from pytest_mmsafety.cases import Case
 from pytest_mmsafety.errors import SetupError
-from pytest_mmsafety.gates import Gate, evaluate_gates
-from pytest_mmsafety.judges import Verdict
+from pytest_mmsafety.evaluation.evaluate import evaluate_gates
+from pytest_mmsafety.files import write_atomically
+from pytest_mmsafety.gates import Gate
 from pytest_mmsafety.outcomes import Outcome
-from pytest_mmsafety.run import (
-    FORMAT,
-    ImageRef,
-    Record,
-    Run,
-    SuiteInfo,
-    load_run,
-    make_record,
-    save_run,
-    write_atomically,
-)
+from pytest_mmsafety.run import FORMAT, ImageRef, Record, Run, SuiteInfo, load_run, make_record, save_run
+from pytest_mmsafety.verdicts import Verdict
 
 ODD = "你好 👍 \x00\x01\x1b[31m \u2028\u2029 \\ \" ' </script> \r\n " + "长" * 100_000
 

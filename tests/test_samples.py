@@ -9,9 +9,10 @@ import pytest
 from conftest import Project, row
 
 from pytest_mmsafety.cases import Case
-from pytest_mmsafety.judges import Verdict
+from pytest_mmsafety.evaluation.flicker import flicker, flicker_note
 from pytest_mmsafety.run import Record
-from pytest_mmsafety.samples import flicker, flicker_note, samples_of
+from pytest_mmsafety.suites import samples_of
+from pytest_mmsafety.verdicts import Verdict
 
 DICE = '''
 class Dice:

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from pytest_mmsafety.claims import BROKEN, KEPT, UNSURE, Claim, Finding
+from pytest_mmsafety.evaluation.reasons import report_only, verdict
 from pytest_mmsafety.gates import Gate
-from pytest_mmsafety.sentences import report_only, verdict
-from pytest_mmsafety.statistics import Estimate
+from pytest_mmsafety.statistics.decisions import BROKEN, KEPT, UNSURE, Claim, Finding
+from pytest_mmsafety.statistics.estimates import Estimate
 
 
 def gate(**keys: Any) -> Gate:

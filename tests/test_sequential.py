@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_mmsafety.sequential import (
+from pytest_mmsafety.statistics.sequential import (
     SequentialTest,
     cluster_strata,
     confidence_sequence,

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest, t
 
-from pytest_mmsafety.statistics import (
+from pytest_mmsafety.statistics.estimates import (
     Estimate,
     clustered_difference,
     clustered_ratio,

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_mmsafety.errors import SuiteError
-from pytest_mmsafety.library import Library
-from pytest_mmsafety.settings import shipped
+from pytest_mmsafety.files import shipped
+from pytest_mmsafety.plugin.library import Library
 from pytest_mmsafety.suites import common_tags, read_suite
 
 HEADER = "suite: demo\nbenchmark: usb\ngroup_by: [category, language]\n"

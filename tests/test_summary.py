@@ -2,15 +2,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from pytest_mmsafety.calibration import shipped_errors
 from pytest_mmsafety.gates import FAILED, INCONCLUSIVE, NOT_EVALUATED, PASSED, REPORTED, Gate, GateResult
-from pytest_mmsafety.judges import Verdict
-from pytest_mmsafety.judges.calibration import shipped_errors
-from pytest_mmsafety.judges.guardrank_mini.errors import errors_of
 from pytest_mmsafety.judges.guardrank_mini.judge import NAME
 from pytest_mmsafety.judges.guardrank_mini.weights import shipped
 from pytest_mmsafety.judges.refusal import Refusal
 from pytest_mmsafety.outcomes import Outcome
-from pytest_mmsafety.summary import gate_lines, summary_lines
+from pytest_mmsafety.plugin.terminal import gate_lines, summary_lines
+from pytest_mmsafety.training.mini.errors import errors_of
+from pytest_mmsafety.verdicts import Verdict
 
 
 def result(name: str, status: str, *, blocks: bool = False) -> GateResult:

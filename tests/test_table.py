@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_mmsafety.evaluation.table import ANSWERED, ERROR, MISSING, SKIPPED, Table
 from pytest_mmsafety.gates import Gate
-from pytest_mmsafety.judges import Verdict
-from pytest_mmsafety.metrics import METRICS, score_by
+from pytest_mmsafety.metrics import METRICS
 from pytest_mmsafety.run import Record
-from pytest_mmsafety.table import ANSWERED, ERROR, MISSING, SKIPPED, Table
+from pytest_mmsafety.verdicts import Verdict, score_by
 
 TAGS = {
     "aspect": ["vulnerability", "over-refusal", "other"],
@@ -53,7 +53,7 @@ def test_columns_are_what_the_records_say(records: list[Record], name: str, judg
     names = [*metric.weights] or [""]
     assert [None if i < 0 else names[i] for i in table.strata(metric)] == strata
     if not metric.given:
-        expected = [metric.value(score_by(r, judge)) for r in records]
+        expected = [metric.value(score_by(r.verdicts, judge)) for r in records]
         assert [None if np.isnan(v) else v for v in table.values(metric, judge)] == expected
 
 

@@ -39,7 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(folder: Path, command: str) -> subprocess.CompletedProcess[str]:
     program, *rest = shlex.split(command)
-    module = {"pytest": "pytest", "mmsafety": "pytest_mmsafety.cli"}[program]
+    module = {"pytest": "pytest", "mmsafety": "pytest_mmsafety.cli.main"}[program]
     return subprocess.run(
         [sys.executable, "-m", module, *rest], cwd=folder, capture_output=True, text=True, check=False, timeout=120
     )

@@ -11,8 +11,8 @@ from typing import Any
 from pytest_mmsafety.doctor.checks import image_problems, pair_problems, text_problems, unused_images
 from pytest_mmsafety.doctor.coverage import Coverage, counts, coverage
 from pytest_mmsafety.doctor.duplicates import Shares, compare
+from pytest_mmsafety.doctor.images import inspect
 from pytest_mmsafety.doctor.leakage import Leak, leaked_cases, read_manifest
-from pytest_mmsafety.doctor.pictures import inspect
 from pytest_mmsafety.doctor.problems import ERROR, SEVERITIES, WARNING, Problem
 from pytest_mmsafety.doctor.published import mmsafeaware_problems
 from pytest_mmsafety.doctor.sources import Source, find_sources, places

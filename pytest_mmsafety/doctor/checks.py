@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pytest_mmsafety.cases import Case
-from pytest_mmsafety.doctor.pictures import Picture
+from pytest_mmsafety.doctor.images import Picture
 from pytest_mmsafety.doctor.problems import ERROR, INFO, WARNING, Problem
 from pytest_mmsafety.doctor.sources import Source
 from pytest_mmsafety.doctor.texts import normalised

@@ -7,10 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import NamedTuple
 
+from pytest_mmsafety.benchmarks.mllmguard import data as mllmguard
+from pytest_mmsafety.benchmarks.mmsafeaware import data as mmsafeaware
+from pytest_mmsafety.benchmarks.usb import data as usb
 from pytest_mmsafety.cases import OVER_REFUSAL, VULNERABILITY, Case
-from pytest_mmsafety.doctor.pictures import Picture
+from pytest_mmsafety.doctor.images import Picture
 from pytest_mmsafety.doctor.sources import Source
-from pytest_mmsafety.loaders import mllmguard, mmsafeaware, usb
 
 MODALITIES = ("RIRT", "RIST", "SIRT", "SIST")
 LANGUAGES = ("en", "zh")

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from pytest_mmsafety.cases import Case
-from pytest_mmsafety.doctor.pictures import Picture, near_looks
+from pytest_mmsafety.doctor.images import Picture, near_looks
 from pytest_mmsafety.doctor.problems import ERROR, INFO, WARNING, Problem, some
 from pytest_mmsafety.doctor.sources import Source
 from pytest_mmsafety.doctor.texts import contents, near_texts, normalised, same

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pytest_mmsafety.cases import Case
-from pytest_mmsafety.doctor.pictures import Picture, inspect, near_hashes
+from pytest_mmsafety.doctor.images import Picture, inspect, near_hashes
 from pytest_mmsafety.doctor.texts import contents, normalised, shingles, tokens
 from pytest_mmsafety.errors import SetupError
 

@@ -6,11 +6,11 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 
+from pytest_mmsafety.benchmarks.mmsafeaware.data import FIRST_SECOND_BATCH, LAST_OVER_SAFE, LAST_UNSAFE
 from pytest_mmsafety.cases import Case
 from pytest_mmsafety.doctor.problems import INFO, WARNING, Problem, some
 from pytest_mmsafety.doctor.sources import Source
 from pytest_mmsafety.doctor.texts import normalised
-from pytest_mmsafety.loaders.mmsafeaware import FIRST_SECOND_BATCH, LAST_OVER_SAFE, LAST_UNSAFE
 
 PUBLISHED = (*range(1, LAST_UNSAFE + 1), *range(FIRST_SECOND_BATCH, LAST_OVER_SAFE + 1))
 OPENINGS = ("ignore ", "imagine ", "why ", "how ", "where ")

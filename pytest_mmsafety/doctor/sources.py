@@ -8,11 +8,12 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import NamedTuple
 
+from pytest_mmsafety.benchmarks.mllmguard import data as mllmguard
+from pytest_mmsafety.benchmarks.mmsafeaware import data as mmsafeaware
 from pytest_mmsafety.doctor.problems import ERROR, Problem
+from pytest_mmsafety.documents import file_rows, inline_rows, parse_yaml, read_text
 from pytest_mmsafety.errors import SetupError, SuiteError, nearest
-from pytest_mmsafety.loaders import mllmguard, mmsafeaware
-from pytest_mmsafety.rows import file_rows, inline_rows, parse_yaml, read_text
-from pytest_mmsafety.settings import shipped
+from pytest_mmsafety.files import shipped
 from pytest_mmsafety.suites import SUITE_SUFFIXES, Loader, Suite, read_suite
 
 LAYOUTS = {

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from pytest_mmsafety.judges import Verdict
 from pytest_mmsafety.judges.yes_no import fold
+from pytest_mmsafety.verdicts import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import inspect
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import entry_points
 from numbers import Real
-from pathlib import Path
-from typing import Any
 
 from pytest_mmsafety.cases import Case
-from pytest_mmsafety.errors import MmsafetyError, SetupError, nearest
-from pytest_mmsafety.judges import Judge, Verdict
+from pytest_mmsafety.errors import MmsafetyError, SetupError
+from pytest_mmsafety.judges import Judge
+from pytest_mmsafety.judges.registry import GROUP, check_judge, made
 from pytest_mmsafety.store import Store, verdict_key
-from pytest_mmsafety.targets import import_attribute
+from pytest_mmsafety.verdicts import JUDGE_ERROR, Verdict
 
-GROUP = "mmsafety.judges"
-JUDGE_ERROR = "judge-error"
 DEFAULTS = ("yes-no", "choice", "refusal", "guardrank-mini")
 """Asked in this order; only the last one speaks of open-ended harm (``expected: safe``)."""
 
@@ -120,7 +116,7 @@ class Panel:
                 found = ", ".join(point.value for point in points) or "none"
                 raise SetupError(f"entry point {GROUP}: {name}: expected one, found {found}")
             try:
-                judge = _made(name, points[0].load(), {}, registered=True)
+                judge = made(name, points[0].load(), {}, registered=True)
             except MmsafetyError:
                 raise
             except Exception as error:
@@ -132,54 +128,6 @@ class Panel:
         """Make the judges that *cases* name. Raises :class:`SetupError`."""
         for name in {name for case in cases for name in case.judges}:
             self._named(name)
-
-
-def make_judge(spec: str, root: Path, args: Mapping[str, str] | None = None, *, fetch: bool = False) -> Judge:
-    """The judge that ``--judge`` names: one that is registered, or an object or a class of the user's.
-
-    What takes an argument to be made gets *args* as a mapping. *fetch* also has it find its files, and load none.
-    Raises :class:`SetupError`.
-    """
-    points = entry_points(group=GROUP)
-    if spec in points.names:
-        found = points[spec].load()
-    elif ":" in spec:
-        found = import_attribute(spec, root, "--judge")
-    else:
-        known = sorted(points.names)
-        raise SetupError(
-            f"--judge: {spec!r} is not known; expected package.module:attribute or one of {', '.join(known)}"
-            f"{nearest(spec, known)}"
-        )
-    try:
-        judge = _made(spec, found, args or {}, registered=spec in points.names)
-        if fetch and callable(getattr(judge, "fetch", None)):
-            judge.fetch()
-    except MmsafetyError:
-        raise
-    except (Exception, SystemExit) as error:
-        raise SetupError(f"--judge: {spec}: {type(error).__name__}: {' '.join(str(error).split())}") from error
-    return check_judge(judge, f"--judge: {spec}")
-
-
-def _made(spec: str, found: Any, args: Mapping[str, str], *, registered: bool) -> Any:
-    made = registered or inspect.isclass(found)
-    parameters = inspect.signature(found).parameters.values() if made else ()
-    wanted = registered and any(parameter.default is parameter.empty for parameter in parameters)
-    if args and not parameters:
-        raise SetupError(f"--judge-args: the judge {spec} takes no arguments; got {', '.join(args)}")
-    if args or wanted:
-        return found(args)
-    return found() if made else found
-
-
-def check_judge(judge: object, where: str) -> Judge:
-    """*judge* if it is one; else :class:`SetupError` says what it lacks."""
-    if not isinstance(judge, Judge):
-        raise SetupError(f"{where}: {type(judge).__name__} is no judge; expected name, expectations and judge()")
-    if not isinstance(judge.expectations, frozenset | set):
-        raise SetupError(f"{where}: expectations is {judge.expectations!r:.60}; expected a frozenset of strings")
-    return judge
 
 
 def _ask(judge: Judge, cases: Sequence[Case], responses: Sequence[str]) -> Sequence[Verdict]:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from pytest_mmsafety.judges import Verdict
 from pytest_mmsafety.judges.yes_no import fold
+from pytest_mmsafety.verdicts import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

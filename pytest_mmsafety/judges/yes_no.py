@@ -7,7 +7,7 @@ import unicodedata
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from pytest_mmsafety.judges import Verdict
+from pytest_mmsafety.verdicts import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

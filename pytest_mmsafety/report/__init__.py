@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from pathlib import Path
 
-    from pytest_mmsafety.judges.calibration import Calibration
+    from pytest_mmsafety.calibration import Calibration
     from pytest_mmsafety.run import Run
 
 __all__ = ["write_report"]
@@ -31,8 +31,8 @@ def write_report(  # noqa: PLR0913 - what may stand beside a run
     *calibrations* (by judge, with its version) it gives the measured errors of the judges. Raises :class:`OSError`
     if the file cannot be written.
     """
+    from pytest_mmsafety.files import write_atomically
     from pytest_mmsafety.report.page import Beside, build
     from pytest_mmsafety.report.render import render
-    from pytest_mmsafety.run import write_atomically
 
     write_atomically(path, [render(build(run, Beside(image_paths, baseline, leaked, calibrations)))])

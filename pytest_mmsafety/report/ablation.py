@@ -6,9 +6,9 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_mmsafety.report.pictures import Picture, change_axis, draw, point_interval, points
+from pytest_mmsafety.report.interval_plot import Picture, change_axis, draw, point_interval, points
 from pytest_mmsafety.report.text import percent
-from pytest_mmsafety.statistics import clustered_difference
+from pytest_mmsafety.statistics.estimates import clustered_difference
 
 if TYPE_CHECKING:
     from pytest_mmsafety.run import Record, Run

@@ -12,8 +12,8 @@ from pytest_mmsafety.errors import MmsafetyError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from pytest_mmsafety.benchmarks.result_tables import Number, Table
     from pytest_mmsafety.run import Run, SuiteInfo
-    from pytest_mmsafety.scores.tables import Number, Table
 
 LONG = 16
 """A table with more rows is folded."""
@@ -78,7 +78,7 @@ def benchmarks(run: Run) -> list[Benchmark]:
 
 
 def _benchmark(run: Run, suite: SuiteInfo, asked: int) -> Benchmark:
-    from pytest_mmsafety.scores.saved import saved_run_tables
+    from pytest_mmsafety.benchmarks.saved_runs import saved_run_tables
 
     official = suite.name in _OFFICIAL
     try:
@@ -170,7 +170,7 @@ def _put(numbers: Numbers, name: str, row: Sequence[Number] | None, place: int) 
 
 
 def _beside(benchmark: str, name: str, mine: Mapping[str, Numbers]) -> Beside:
-    from pytest_mmsafety.published import published
+    from pytest_mmsafety.benchmarks.published import published
 
     rows = published(benchmark, name)
     columns = sorted(

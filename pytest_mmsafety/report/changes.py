@@ -6,9 +6,8 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from pytest_mmsafety.baselines import judge_differences, record_differences, setting_differences
+from pytest_mmsafety.baselines import judge_differences, record_differences, same_content, setting_differences
 from pytest_mmsafety.cases import OVER_REFUSAL, VULNERABILITY
-from pytest_mmsafety.paired import same_content
 from pytest_mmsafety.report.cards import MAX_IMAGES, anchor_of, in_words, language_of, may_harm
 from pytest_mmsafety.report.text import Clip, clip
 

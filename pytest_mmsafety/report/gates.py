@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_mmsafety.gates import FAILED, INCONCLUSIVE, NOT_EVALUATED, PASSED, REPORTED, Gate, GateResult
 from pytest_mmsafety.metrics import METRICS, Metric
-from pytest_mmsafety.report.pictures import Picture, change_axis, draw, point_interval, points, rate_axis
+from pytest_mmsafety.report.interval_plot import Picture, change_axis, draw, point_interval, points, rate_axis
 from pytest_mmsafety.report.text import count, percent, percents, plural
 
 if TYPE_CHECKING:

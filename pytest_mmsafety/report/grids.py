@@ -94,7 +94,7 @@ def suite_grids(run: Run) -> dict[str, list[Grid]]:
 
 
 def _usb(records: Sequence[Record]) -> Iterator[Grid]:
-    from pytest_mmsafety.loaders.usb import TAXONOMY
+    from pytest_mmsafety.benchmarks.usb.data import TAXONOMY
 
     places = {record.tags.get("category", "") for record in records}
     known = {f"{group}/{leaf}" for groups in TAXONOMY.values() for group, leaves in groups.items() for leaf in leaves}
@@ -128,7 +128,7 @@ def _usb(records: Sequence[Record]) -> Iterator[Grid]:
 
 
 def _mllmguard(records: Sequence[Record]) -> Iterator[Grid]:
-    from pytest_mmsafety.loaders.mllmguard import RED_TEAMING, SUB_TASKS
+    from pytest_mmsafety.benchmarks.mllmguard.data import RED_TEAMING, SUB_TASKS
 
     languages = _languages(records)
     columns = [(dimension, language) for dimension in SUB_TASKS for language in languages]
@@ -160,8 +160,8 @@ def _mllmguard(records: Sequence[Record]) -> Iterator[Grid]:
 
 
 def _mmsafeaware(records: Sequence[Record]) -> Iterator[Grid]:
-    from pytest_mmsafety.loaders.mmsafeaware import CATEGORIES, SCENARIOS
-    from pytest_mmsafety.scores.mmsafeaware import BUCKETS
+    from pytest_mmsafety.benchmarks.mmsafeaware.data import CATEGORIES, SCENARIOS
+    from pytest_mmsafety.benchmarks.mmsafeaware.scores import BUCKETS
 
     if not _values(records, "category") & set(CATEGORIES):
         return

@@ -6,16 +6,16 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pytest_mmsafety.judges import reads_exactly
+from pytest_mmsafety.evaluation.table import ANSWERED, Table
 from pytest_mmsafety.metrics import METRICS
 from pytest_mmsafety.report.text import count, percents, whole_percent
-from pytest_mmsafety.table import ANSWERED, Table
+from pytest_mmsafety.verdicts import reads_exactly
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
+    from pytest_mmsafety.calibration import Calibration, Stratum
     from pytest_mmsafety.gates import Gate
-    from pytest_mmsafety.judges.calibration import Calibration, Stratum
     from pytest_mmsafety.run import Record, Run
 
 MAX_JUDGES = 40

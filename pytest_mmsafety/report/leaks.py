@@ -6,15 +6,17 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_mmsafety.gates import GateResult, evaluate_gates, missing_baseline
+from pytest_mmsafety.evaluation.checks import missing_baseline
+from pytest_mmsafety.evaluation.evaluate import evaluate_gates
+from pytest_mmsafety.gates import GateResult
 from pytest_mmsafety.metrics import METRICS, Metric
 from pytest_mmsafety.report.text import percents
-from pytest_mmsafety.statistics import clustered_share
+from pytest_mmsafety.statistics.estimates import clustered_share
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
-    from pytest_mmsafety.judges.calibration import Calibration
+    from pytest_mmsafety.calibration import Calibration
     from pytest_mmsafety.run import Record, Run
 
 _METRICS = ("attack_success_rate", "over_refusal_rate", "accuracy")

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from pytest_mmsafety.paired import same_content
+from pytest_mmsafety.baselines import same_content
 from pytest_mmsafety.report.changes import KINDS, OTHERS, kind_of
 from pytest_mmsafety.report.gates import gate_rows, trouble, verdict
 from pytest_mmsafety.report.judges import judges_of_gates

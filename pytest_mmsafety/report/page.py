@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_mmsafety.judges.calibration import known_errors
+from pytest_mmsafety.calibration import known_errors
 from pytest_mmsafety.report.ablation import Ablation, ablations
 from pytest_mmsafety.report.benchmarks import Benchmark, benchmarks
 from pytest_mmsafety.report.cards import Card, choose, make_card
@@ -20,7 +20,7 @@ from pytest_mmsafety.report.tables import SuiteTable, Tally, suite_tables, talli
 from pytest_mmsafety.report.thumbnails import Gallery, Source
 
 if TYPE_CHECKING:
-    from pytest_mmsafety.judges.calibration import Calibration
+    from pytest_mmsafety.calibration import Calibration
     from pytest_mmsafety.metrics import Metric
     from pytest_mmsafety.run import Run
 

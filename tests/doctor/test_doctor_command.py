@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from doctor_folders import picture, released, suite
 
-from pytest_mmsafety.cli import main
-from pytest_mmsafety.settings import shipped
+from pytest_mmsafety.cli.main import main
+from pytest_mmsafety.files import shipped
 
 LONG = "My neighbour keeps bees behind the old mill and wants to know whether the smoke harms them"
 
@@ -156,7 +156,7 @@ def test_names_from_outside_cannot_move_the_cursor(tmp_path: Path, capsys: pytes
 @pytest.mark.parametrize("module", ["rapidfuzz", "imagehash"])
 def test_what_is_not_installed_is_one_line(tmp_path: Path, module: str) -> None:
     file = suite(tmp_path, [{"prompt": LONG}, {"prompt": "p"}])
-    code = f"import sys; sys.modules[{module!r}] = None; from pytest_mmsafety.cli import main; sys.exit(main())"
+    code = f"import sys; sys.modules[{module!r}] = None; from pytest_mmsafety.cli.main import main; sys.exit(main())"
     done = subprocess.run([sys.executable, "-c", code, "doctor", file], capture_output=True, text=True, check=False)
     assert done.returncode == 4
     assert done.stderr == f"mmsafety: doctor: {module} is missing; pip install 'pytest-mmsafety[doctor]'\n"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pytest_mmsafety.doctor import examine
-from pytest_mmsafety.doctor.pictures import inspect, look, near_hashes, near_looks
+from pytest_mmsafety.doctor.images import inspect, look, near_hashes, near_looks
 from pytest_mmsafety.doctor.texts import contents, near_texts, normalised, same, tokens
 from pytest_mmsafety.images import decode
 

@@ -17,8 +17,8 @@ from PIL import Image
 
 from pytest_mmsafety.cases import Case
 from pytest_mmsafety.doctor import examine
+from pytest_mmsafety.doctor.images import inspect, look
 from pytest_mmsafety.doctor.leakage import Entry, leaked_cases, read_manifest
-from pytest_mmsafety.doctor.pictures import inspect, look
 from pytest_mmsafety.errors import SetupError
 
 LONG = "My neighbour keeps bees behind the old mill and wants to know whether the smoke harms them in spring"

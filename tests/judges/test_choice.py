@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_mmsafety.cases import Case
-from pytest_mmsafety.judges import Judge, Verdict
+from pytest_mmsafety.judges import Judge
 from pytest_mmsafety.judges.choice import Choice, options_of
+from pytest_mmsafety.verdicts import Verdict
 
 PROMPT = "Which one is in the picture?\nA. cat\nB. dog\nC. the red one\nD. bird"
 

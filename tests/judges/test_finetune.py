@@ -20,10 +20,10 @@ from safetensors.torch import load_file
 from tiny_guardrank import Files
 
 from pytest_mmsafety.errors import MmsafetyError, SetupError
-from pytest_mmsafety.judges.finetune import add_guardrank, read_examples, split
-from pytest_mmsafety.judges.finetune_loop import STATE, Example, Plan, Split, encoder_trainee, llm_trainee, train
-from pytest_mmsafety.judges.guardrank import GuardRank
-from pytest_mmsafety.judges.lora import Shape
+from pytest_mmsafety.judges.guardrank.judge import GuardRank
+from pytest_mmsafety.judges.guardrank.lora import Shape
+from pytest_mmsafety.training.guardrank import add_guardrank, read_examples, split
+from pytest_mmsafety.training.loop import STATE, Example, Plan, Split, encoder_trainee, llm_trainee, train
 
 WORDS = ("picture", "sign", "question", "people")
 """What an answer of each level is made of: separable by a glance."""

@@ -19,12 +19,12 @@ from safetensors.torch import load_file, save_file
 from tiny_guardrank import Files
 from tokenizers import Tokenizer, decoders, models, normalizers, trainers
 
+from pytest_mmsafety.benchmarks.usb.data import TAXONOMY
 from pytest_mmsafety.cases import Case
 from pytest_mmsafety.errors import SetupError
-from pytest_mmsafety.judges.guardrank import DIMENSIONS, LABELS, GuardRank, dimension_of
-from pytest_mmsafety.judges.guardrank_models import by_length, encoder_of, place_of
-from pytest_mmsafety.judges.lora import read_tensors
-from pytest_mmsafety.loaders.usb import TAXONOMY
+from pytest_mmsafety.judges.guardrank.judge import DIMENSIONS, LABELS, GuardRank, dimension_of
+from pytest_mmsafety.judges.guardrank.lora import read_tensors
+from pytest_mmsafety.judges.guardrank.models import by_length, encoder_of, place_of
 
 OF_LLM = ("privacy", "bias", "toxicity", "legality")
 ODD = {

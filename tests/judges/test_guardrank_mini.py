@@ -15,9 +15,8 @@ from safetensors.numpy import save_file
 
 from pytest_mmsafety.cases import Case
 from pytest_mmsafety.errors import SetupError
-from pytest_mmsafety.judges import Judge, Verdict
+from pytest_mmsafety.judges import Judge
 from pytest_mmsafety.judges.guardrank_mini import weights
-from pytest_mmsafety.judges.guardrank_mini.card import card_text
 from pytest_mmsafety.judges.guardrank_mini.features import (
     BUCKETS,
     ENCODER_FILES,
@@ -29,8 +28,10 @@ from pytest_mmsafety.judges.guardrank_mini.features import (
     says_enough,
 )
 from pytest_mmsafety.judges.guardrank_mini.judge import GuardRankMini, make
-from pytest_mmsafety.judges.guardrank_mini.sources import read_labels
 from pytest_mmsafety.judges.guardrank_mini.weights import load, save, shipped
+from pytest_mmsafety.training.mini.card import card_text
+from pytest_mmsafety.training.mini.sources import read_labels
+from pytest_mmsafety.verdicts import Verdict
 
 REFUSALS = [
     "I'm sorry, but I can't help with that request. It could hurt other people.",

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_mmsafety.cli import main
+from pytest_mmsafety.annotations.measures import numbered
+from pytest_mmsafety.annotations.spelling import read_labels
+from pytest_mmsafety.calibration import load_calibration, save_calibration
+from pytest_mmsafety.cli.main import main
+from pytest_mmsafety.documents import file_rows
 from pytest_mmsafety.errors import SetupError, SuiteError
-from pytest_mmsafety.judges.calibration import load_calibration, save_calibration
-from pytest_mmsafety.judges.gold import read_labels
-from pytest_mmsafety.judges.measures import numbered
-from pytest_mmsafety.rows import file_rows
 
 SORRY, HELP = "I can't help with that.", "It is a red kite."
 

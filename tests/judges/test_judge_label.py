@@ -18,14 +18,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from pytest_mmsafety.cli import main
+from pytest_mmsafety.annotations.imports import bring_together
+from pytest_mmsafety.annotations.sample import AT_LEAST, _allocate, draw, failure_of, item_name, run_name
+from pytest_mmsafety.cli.main import main
+from pytest_mmsafety.documents import file_rows
 from pytest_mmsafety.errors import MmsafetyError
-from pytest_mmsafety.judges import Verdict
-from pytest_mmsafety.judges.label_import import bring_together
-from pytest_mmsafety.judges.label_sample import AT_LEAST, _allocate, draw, failure_of, item_name, run_name
-from pytest_mmsafety.rows import file_rows
+from pytest_mmsafety.files import shipped
 from pytest_mmsafety.run import ImageRef, Record, Run, SuiteInfo, save_run
-from pytest_mmsafety.settings import shipped
+from pytest_mmsafety.verdicts import Verdict
 
 ATTACK = (
     "</script><script>document.title='PWNED'</script><!--<script> \"'><img src=x onerror=alert(1)> "

@@ -11,19 +11,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_mmsafety.calibration import load_calibration
 from pytest_mmsafety.cases import Case
 from pytest_mmsafety.errors import SetupError
-from pytest_mmsafety.judges.calibration import load_calibration
-from pytest_mmsafety.judges.guardrank_mini import teacher
-from pytest_mmsafety.judges.guardrank_mini.command import add_mini
-from pytest_mmsafety.judges.guardrank_mini.errors import CLUSTERS, COUNTS, errors_of
-from pytest_mmsafety.judges.guardrank_mini.held_out import Calibrator
 from pytest_mmsafety.judges.guardrank_mini.judge import GuardRankMini
-from pytest_mmsafety.judges.guardrank_mini.linear import fit
-from pytest_mmsafety.judges.guardrank_mini.sources import LabelledAnswer, read_labels, sources_of, trains
-from pytest_mmsafety.judges.guardrank_mini.teacher import hidden_states
-from pytest_mmsafety.judges.guardrank_mini.training import choose
 from pytest_mmsafety.judges.guardrank_mini.weights import load
+from pytest_mmsafety.training.mini import teacher
+from pytest_mmsafety.training.mini.command import add_mini
+from pytest_mmsafety.training.mini.errors import CLUSTERS, COUNTS, errors_of
+from pytest_mmsafety.training.mini.held_out import Calibrator
+from pytest_mmsafety.training.mini.linear import fit
+from pytest_mmsafety.training.mini.sources import LabelledAnswer, read_labels, sources_of, trains
+from pytest_mmsafety.training.mini.teacher import hidden_states
+from pytest_mmsafety.training.mini.training import choose
 
 BAD = ("violet", "magenta", "scarlet")
 GOOD = ("bread", "garden", "kettle")

@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 from test_judge_label import ATTACK, record, run_of
 
-from pytest_mmsafety.judges.label_sample import draw, write_sample
+from pytest_mmsafety.annotations.folder import write_sample
+from pytest_mmsafety.annotations.sample import draw
 from pytest_mmsafety.run import ImageRef
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

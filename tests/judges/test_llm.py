@@ -19,12 +19,13 @@ from PIL import Image
 
 from pytest_mmsafety.cases import Case
 from pytest_mmsafety.errors import SetupError
-from pytest_mmsafety.judges import Judge, Verdict
-from pytest_mmsafety.judges.llm import FAILURES, LlmJudge, evidence, make, quote, read_grade, shorten
+from pytest_mmsafety.judges import Judge
+from pytest_mmsafety.judges.llm.judge import FAILURES, LlmJudge, evidence, make, quote, read_grade, shorten
+from pytest_mmsafety.judges.llm.rubrics import usb_rubrics
 from pytest_mmsafety.judges.panel import Panel
-from pytest_mmsafety.judges.rubrics import usb_rubrics
 from pytest_mmsafety.run import load_run
 from pytest_mmsafety.targets import Request
+from pytest_mmsafety.verdicts import Verdict
 
 SAFETY, COMPLIANCE = (usb_rubrics().of[name] for name in ("safety", "compliance"))
 KEY = "sk-not-a-real-key"
@@ -333,7 +334,7 @@ def test_what_passes_is_tried_again(server: Server, first: Answer) -> None:
 
 def test_retry_after_is_waited_for(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     slept: list[float] = []
-    monkeypatch.setattr("pytest_mmsafety.judges.chat.time.sleep", slept.append)
+    monkeypatch.setattr("pytest_mmsafety.targets.endpoint.time.sleep", slept.append)
     server.behave = in_turn(fails(429, Retry_After="7"), fails(429), says(grade(3)))
     assert one(judge_of(server, backoff="0.5")).label == "unsafe"
     assert slept[0] == 7

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_mmsafety.judges.measures import Sample, confusion, kappa, macro_f1, measure, ranking, reliability
+from pytest_mmsafety.annotations.measures import Sample, confusion, kappa, macro_f1, measure, ranking, reliability
 
 
 def sample(

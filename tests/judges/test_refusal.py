@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_mmsafety.cases import Case
-from pytest_mmsafety.judges import Judge, Verdict
+from pytest_mmsafety.judges import Judge
 from pytest_mmsafety.judges.refusal import OPENING, Refusal, load_phrases, refusal_phrase
+from pytest_mmsafety.verdicts import Verdict
 
 
 def verdict(answer: str, expected: str = "comply") -> Verdict:

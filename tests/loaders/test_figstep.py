@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from pytest_mmsafety.benchmarks.figstep import PROMPT, load
 from pytest_mmsafety.errors import SuiteError
-from pytest_mmsafety.loaders.figstep import PROMPT, load
 
 COLUMNS = ("dataset", "category_id", "task_id", "category_name", "question", "instruction")
 QUESTION = {

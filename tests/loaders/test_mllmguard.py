@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from pytest_mmsafety.benchmarks.mllmguard.data import DIMENSIONS, load
 from pytest_mmsafety.cases import Case
 from pytest_mmsafety.errors import SuiteError
-from pytest_mmsafety.loaders.mllmguard import DIMENSIONS, load
 from pytest_mmsafety.suites import read_suite
 
 SUB_TASKS = {

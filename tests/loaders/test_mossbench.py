@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from pytest_mmsafety.benchmarks.mossbench import load
 from pytest_mmsafety.errors import SuiteError
-from pytest_mmsafety.loaders.mossbench import load
 
 COLUMNS = (
     "pid", "question", "image_path", "short description", "description", "meta_data_over", "meta_data_human",

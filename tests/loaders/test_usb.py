@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from pytest_mmsafety.benchmarks.csv_tables import slug
+from pytest_mmsafety.benchmarks.usb.data import TAXONOMY, load_base, load_hard
 from pytest_mmsafety.cases import Case
 from pytest_mmsafety.errors import SuiteError
-from pytest_mmsafety.loaders.tables import slug
-from pytest_mmsafety.loaders.usb import TAXONOMY, load_base, load_hard
 
 COLUMNS = (
     "id", "usage", "text", "open_url", "level1_category", "level2_category", "level3_category", "img_risk",

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from pytest_mmsafety.gates import FAILED, PASSED, Gate, GateResult
-from pytest_mmsafety.judges import Verdict
 from pytest_mmsafety.report import write_report
 from pytest_mmsafety.run import ImageRef, Record, Run, SuiteInfo
+from pytest_mmsafety.verdicts import Verdict
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from report_builders import Read, blocking, error, gate, page, picture, record, run
 
-from pytest_mmsafety.judges import Verdict
 from pytest_mmsafety.report.changes import MAX_FLIPS, kind_of
 from pytest_mmsafety.report.markdown import markdown_summary, plain
+from pytest_mmsafety.verdicts import Verdict
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from report_builders import record, run
 
-from pytest_mmsafety.cli import USAGE_ERROR, main
-from pytest_mmsafety.judges.calibration import Calibration, Stratum, save_calibration
+from pytest_mmsafety.calibration import Calibration, Stratum, save_calibration
+from pytest_mmsafety.cli.main import USAGE_ERROR, main
 from pytest_mmsafety.run import save_run
 
 

@@ -13,7 +13,7 @@ from report_builders import Read, blocking, error, gate, not_run, page, record, 
 from pytest_mmsafety.gates import INCONCLUSIVE, NOT_EVALUATED, REPORTED, GateResult
 from pytest_mmsafety.report import write_report
 from pytest_mmsafety.report.cards import MAX_CARDS, MAX_ERRORS, MAX_TEXT, choose
-from pytest_mmsafety.report.pictures import rate_axis
+from pytest_mmsafety.report.interval_plot import rate_axis
 from pytest_mmsafety.report.states import STATES, state_of
 from pytest_mmsafety.report.text import percents
 from pytest_mmsafety.run import Record, SuiteInfo

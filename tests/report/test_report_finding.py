@@ -10,10 +10,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from report_builders import picture, record, reference, run
 
-from pytest_mmsafety.cli import main
-from pytest_mmsafety.report.finding import find_images
+from pytest_mmsafety.cli.main import main
+from pytest_mmsafety.files import shipped
+from pytest_mmsafety.report.image_files import find_images
 from pytest_mmsafety.run import ImageRef, save_run
-from pytest_mmsafety.settings import shipped
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from report_builders import Read, page, record, run
 
-from pytest_mmsafety.loaders.usb import TAXONOMY
-from pytest_mmsafety.published import published
+from pytest_mmsafety.benchmarks.published import published
+from pytest_mmsafety.benchmarks.usb.data import TAXONOMY
 from pytest_mmsafety.report.ablation import ablations
 from pytest_mmsafety.report.grids import MODALITIES, suite_grids
 from pytest_mmsafety.run import SuiteInfo

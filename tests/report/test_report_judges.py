@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from report_builders import gate, page, record, run
 
-from pytest_mmsafety.judges import Verdict
-from pytest_mmsafety.judges.calibration import Calibration, Stratum, shipped_errors
+from pytest_mmsafety.calibration import Calibration, Stratum, shipped_errors
 from pytest_mmsafety.report.judges import judges_of_gates, share
+from pytest_mmsafety.verdicts import Verdict
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from report_builders import Read, blocking, gate, page, picture, record, run
 
-from pytest_mmsafety.judges import Verdict
-from pytest_mmsafety.judges.calibration import Calibration, Stratum
+from pytest_mmsafety.calibration import Calibration, Stratum
 from pytest_mmsafety.report import write_report
 from pytest_mmsafety.report.text import visible
 from pytest_mmsafety.run import ImageRef, Run, SuiteInfo
+from pytest_mmsafety.verdicts import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

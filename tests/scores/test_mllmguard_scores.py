@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_mmsafety.scores.mllmguard import (
+from pytest_mmsafety.benchmarks.mllmguard.scores import (
     ANSWERS,
     DIMENSIONS,
     UNDEFINED,

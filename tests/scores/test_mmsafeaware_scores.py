@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_mmsafety.scores.mmsafeaware import (
+from pytest_mmsafety.benchmarks.mmsafeaware.scores import (
     Answer,
     Count,
     count,

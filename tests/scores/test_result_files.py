@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pytest_mmsafety.cli import main
+from pytest_mmsafety.cli.main import main
 
 RESPONSE = {"prompt": "What is it?", "img_url": "imgs/1.png", "lan": "en"}
 

@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_mmsafety.scores.usb import CELLS, Share, refusal, safety
+from pytest_mmsafety.benchmarks.usb.scores import Share, refusal, safety
+from pytest_mmsafety.metrics import USB_CELLS
 
-LABELS = st.lists(st.tuples(st.sampled_from(CELLS), st.integers(1, 3)))
+LABELS = st.lists(st.tuples(st.sampled_from(USB_CELLS), st.integers(1, 3)))
 
 
 def test_labels_one_and_two_are_safe() -> None:
@@ -18,7 +19,7 @@ def test_labels_one_and_two_are_safe() -> None:
 
 
 def test_macro_and_pooled_differ_on_unbalanced_cells() -> None:
-    labels = [(level, "a/b", modality, 1) for level, modality in CELLS]
+    labels = [(level, "a/b", modality, 1) for level, modality in USB_CELLS]
     labels += [("public-safety", "a/b", "SIST", 3)] * 11
     table = safety(labels)
     assert table.pooled == pytest.approx(12 / 23)

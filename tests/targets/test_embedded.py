@@ -17,10 +17,13 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from pytest_mmsafety.errors import SetupError
-from pytest_mmsafety.targets import Request, Target, embedded, embedded_weights, find_target
-from pytest_mmsafety.targets.embedded import EmbeddedTarget, user_turn
-from pytest_mmsafety.targets.embedded_sight import OCR_LIMIT, Reader, Seen, describe, fit
-from pytest_mmsafety.targets.embedded_weights import Source, install, installed
+from pytest_mmsafety.targets import Request, Target
+from pytest_mmsafety.targets.embedded import target as embedded
+from pytest_mmsafety.targets.embedded import weights as embedded_weights
+from pytest_mmsafety.targets.embedded.target import EmbeddedTarget, user_turn
+from pytest_mmsafety.targets.embedded.vision import OCR_LIMIT, Reader, Seen, describe, fit
+from pytest_mmsafety.targets.embedded.weights import Source, install, installed
+from pytest_mmsafety.targets.registry import find_target
 
 needs_weights = pytest.mark.skipif(
     installed() is None, reason="the weights are not installed; run: mmsafety install embedded"
@@ -42,7 +45,7 @@ class TestArguments:
     def test_is_a_target_and_costs_nothing_to_make(self) -> None:
         code = """
             import sys
-            from pytest_mmsafety.targets.embedded import EmbeddedTarget
+            from pytest_mmsafety.targets.embedded.target import EmbeddedTarget
             EmbeddedTarget(max_new_tokens="8").fingerprint
             print(sorted({"torch", "transformers", "rapidocr", "onnxruntime", "gguf", "numpy"} & set(sys.modules)))
         """
@@ -296,7 +299,7 @@ class TestInstall:
         code = f"""
             import os
             from pathlib import Path
-            from pytest_mmsafety.targets import embedded_weights as weights
+            from pytest_mmsafety.targets.embedded import weights as weights
 
             def die(gguf: Path, checkpoint: Path) -> None:
                 checkpoint.mkdir()
@@ -317,7 +320,7 @@ class TestInstall:
         assert left_in_cache() == [folder.name]
 
     def test_two_at_once(self, source: Source) -> None:
-        code = f"from pytest_mmsafety.targets import embedded_weights as w; print(w.install(w.{source!r}))"
+        code = f"from pytest_mmsafety.targets.embedded import weights as w; print(w.install(w.{source!r}))"
         both = [
             subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
             for _ in range(2)

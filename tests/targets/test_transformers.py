@@ -20,9 +20,11 @@ import pytest
 from PIL import Image
 
 from pytest_mmsafety.errors import MmsafetyError, SetupError
-from pytest_mmsafety.targets import Releasable, Request, Target, checkpoint_files, transformers
-from pytest_mmsafety.targets.checkpoint_model import NEEDS_IMAGE, ONE_IMAGE
-from pytest_mmsafety.targets.transformers import TransformersTarget
+from pytest_mmsafety.targets import Releasable, Request, Target
+from pytest_mmsafety.targets.checkpoint import files as checkpoint_files
+from pytest_mmsafety.targets.checkpoint import target as transformers
+from pytest_mmsafety.targets.checkpoint.model import NEEDS_IMAGE, ONE_IMAGE
+from pytest_mmsafety.targets.checkpoint.target import TransformersTarget
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -358,7 +360,7 @@ def test_a_system_prompt_that_would_be_lost_is_refused(template: str | None, rea
 
 def test_making_one_and_its_fingerprint_import_nothing_heavy(llava: Path) -> None:
     code = (
-        "import sys; from pytest_mmsafety.targets.transformers import TransformersTarget as T;"
+        "import sys; from pytest_mmsafety.targets.checkpoint.target import TransformersTarget as T;"
         f"T({str(llava)!r}).fingerprint; T('org/name').name;"
         "sys.exit(str({'torch', 'transformers', 'numpy', 'huggingface_hub'} & sys.modules.keys() or ''))"
     )

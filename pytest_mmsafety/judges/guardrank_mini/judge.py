@@ -12,7 +12,6 @@ from pathlib import Path
 
 from pytest_mmsafety.cases import Case
 from pytest_mmsafety.errors import SetupError, nearest
-from pytest_mmsafety.judges import Verdict
 from pytest_mmsafety.judges.guardrank_mini.features import (
     ENCODER_FILES,
     cleaned,
@@ -22,7 +21,7 @@ from pytest_mmsafety.judges.guardrank_mini.features import (
     says_enough,
 )
 from pytest_mmsafety.judges.guardrank_mini.weights import Weights, load, shipped
-from pytest_mmsafety.judges.panel import JUDGE_ERROR
+from pytest_mmsafety.verdicts import JUDGE_ERROR, Verdict
 
 NAME = "guardrank-mini/1"
 BEYOND = frozenset({"truthfulness", "hallucination", "position-swapping", "noise-injection"})

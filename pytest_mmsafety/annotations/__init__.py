@@ -1,0 +1,1 @@
+"""People's labels: asked for, read, and judges measured against them."""

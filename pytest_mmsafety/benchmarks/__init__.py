@@ -1,0 +1,1 @@
+"""The published benchmarks: their data read, their metrics exactly, their published results."""

@@ -1,0 +1,133 @@
+"""The calibration file: how often a judge is right and wrong, in counts, for whoever corrects a rate by it.
+
+The format is described in ``docs/calibration.md``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from pytest_mmsafety.errors import SetupError
+
+FORMAT = "mmsafety-calibration/1"
+
+Count = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+@dataclass(frozen=True, slots=True)
+class Stratum:
+    """Confusion counts of some labelled answers. Positive is the failure: harm, or a refusal where help was due."""
+
+    by: Mapping[str, str]
+    """The tags that all of them have, e.g. ``{"language": "zh"}``; empty: all answers."""
+    n: int
+    """Answers with a label, abstentions included."""
+    tp: Count
+    """Failures that the judge finds."""
+    fp: Count
+    """Answers as expected that the judge takes for failures."""
+    tn: Count
+    fn: Count
+    """Failures that the judge misses."""
+    abstained_positive: Count
+    """Failures that it has no score for."""
+    abstained_negative: Count
+    clusters: int
+    """Questions; answers to one are not independent."""
+    positive_clusters: int
+    """Questions with a failure that was scored: sensitivity is known from no more independent cases than this."""
+    negative_clusters: int
+    """The same for specificity."""
+    sources: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """All strata of one judge."""
+
+    judge: str
+    """Name and version. A calibration speaks of no other version."""
+    created: str
+    """UTC, ISO 8601."""
+    threshold: float
+    """A score from here on is a failure."""
+    effective: bool
+    """Whether the counts were scaled down to the effective number of a weighted sample."""
+    files: Mapping[str, str]
+    """Labelled file -> SHA-256."""
+    strata: tuple[Stratum, ...]
+
+    def best(self, tags: Mapping[str, str]) -> Stratum:
+        """The stratum that says most of what *tags* say."""
+        fitting = [s for s in self.strata if all(tags.get(name) == value for name, value in s.by.items())]
+        return max(fitting, key=lambda stratum: len(stratum.by))
+
+
+@cache
+def shipped_errors() -> Mapping[str, Calibration]:
+    """Judge with its version -> its errors as measured for this package, of the judges that have any."""
+    folder = files("pytest_mmsafety") / "judges" / "measured"
+    found = [_parsed(file.read_text(encoding="utf-8"), file.name) for file in folder.iterdir()]
+    return {calibration.judge: calibration for calibration in found}
+
+
+def known_errors(given: Mapping[str, Calibration]) -> dict[str, Calibration]:
+    """All that is known of how often judges err: what is shipped, and before it what the user gave."""
+    return {**shipped_errors(), **given}
+
+
+def save_calibration(calibration: Calibration, path: Path) -> None:
+    """Write whole or not at all. Raises ``OSError``."""
+    from pytest_mmsafety.files import write_atomically
+
+    content = {"format": FORMAT, **asdict(calibration)}
+    write_atomically(path, [json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False), "\n"])
+
+
+def load_calibration(path: Path) -> Calibration:
+    """Read a calibration file. Raises :class:`SetupError` in one line if it is none, or of another version."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise SetupError(f"{path}: not a calibration file: {error}") from None
+    return _parsed(text, str(path))
+
+
+def _parsed(text: str, path: str) -> Calibration:
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise SetupError(f"{path}: not a calibration file: {error}") from None
+    found = content.pop("format", None) if isinstance(content, dict) else None
+    if found != FORMAT:
+        raise SetupError(f"{path}: not a calibration file: format is {found!r:.40}, expected {FORMAT!r}")
+    try:
+        calibration = TypeAdapter(Calibration).validate_python(content)
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in fault["loc"])
+        raise SetupError(f"{path}: damaged calibration file: {where}: {fault['msg']}") from None
+    if not any(not stratum.by for stratum in calibration.strata):
+        raise SetupError(f"{path}: damaged calibration file: strata: expected one of all answers, with an empty 'by'")
+    return calibration
+
+
+def parse_calibrations(text: str, base: Path) -> dict[str, Calibration]:
+    """``FILE,FILE`` as calibrations by judge. Raises :class:`SetupError`."""
+    calibrations: dict[str, Calibration] = {}
+    for name in filter(None, map(str.strip, text.split(","))):
+        try:
+            found = load_calibration(base / name)
+        except SetupError as error:
+            raise SetupError(f"--calibration: {error}") from None
+        if calibrations.setdefault(found.judge, found) is not found:
+            raise SetupError(f"--calibration: {name}: a second calibration of {found.judge}")
+    return calibrations

@@ -1,0 +1,1 @@
+"""Cases asked in batches, on two threads, and kept."""

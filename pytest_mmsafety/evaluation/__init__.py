@@ -1,0 +1,1 @@
+"""Gates evaluated on runs."""

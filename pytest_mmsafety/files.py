@@ -1,0 +1,43 @@
+"""Files of this package and of the user: written whole or not at all, and found where they were installed."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from pytest_mmsafety.errors import SetupError
+
+
+def write_atomically(path: Path, parts: Iterable[str]) -> None:
+    """Write beside, then rename: a reader, or a kill, never meets half a file."""
+    if path.exists() and not path.is_file():
+        number = errno.EISDIR if path.is_dir() else errno.EINVAL
+        raise OSError(number, os.strerror(number), str(path))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with beside.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
+            file.writelines(parts)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def shipped(kind: str) -> Path:
+    """The folder of the shipped ``cases`` or ``thresholds``: in the wheel, or at the top of a checkout."""
+    package = Path(__file__).parent
+    installed = package / "shipped" / kind
+    return installed if installed.is_dir() else package.parent / kind
+
+
+def check_writable(option: str, path: Path) -> None:
+    """Find out before the model is paid for. Raises :class:`SetupError`."""
+    if path.is_dir():
+        raise SetupError(f"{option}: {path} is a folder, expected a file")
+    folder = path.parent
+    while not folder.exists():
+        folder = folder.parent
+    if not folder.is_dir():
+        raise SetupError(f"{option}: {path}: {folder} is not a folder")

@@ -1,0 +1,1 @@
+"""MLLMGuard's judge."""

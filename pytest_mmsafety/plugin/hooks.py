@@ -1,0 +1,290 @@
+"""The pytest plugin: options, and what they switch on.
+
+Nothing heavy is imported here: the plugin is loaded in every pytest run of its environment.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_mmsafety.plugin.options import OPTIONS, check_early_stop, check_store, make_settings, option
+
+if TYPE_CHECKING:
+    from pytest_mmsafety.plugin.items import SuiteFile
+    from pytest_mmsafety.plugin.settings import Settings
+    from pytest_mmsafety.policies import Policy
+    from pytest_mmsafety.run import Run
+
+_SETTINGS = pytest.StashKey["Settings"]()
+_CONTROLLER = "mmsafety-controller"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("mmsafety", "safety gates for multimodal checkpoints")
+    for name, metavar, text in OPTIONS:
+        dest = f"mmsafety_{name.replace('-', '_')}"
+        group.addoption(f"--{name}", metavar=metavar, dest=dest, help=text)
+        parser.addini(dest, f"default of --{name}")
+    group.addoption(
+        "--data", metavar="NAME=PATH", dest="mmsafety_data", action="append", help="folder of an official data set"
+    )
+    parser.addini("mmsafety_data", "default of --data, one NAME=PATH a line", type="linelist")
+    group.addoption(
+        "--require-gates",
+        dest="mmsafety_require_gates",
+        action="store_true",
+        default=None,
+        help="a gate that could not be evaluated fails the run",
+    )
+    parser.addini("mmsafety_require_gates", "default of --require-gates", type="bool", default=False)
+    group.addoption(
+        "--early-stop",
+        dest="mmsafety_early_stop",
+        action="store_true",
+        default=None,
+        help="leave out the cases that no gate needs any more, because its verdict is certain",
+    )
+    parser.addini("mmsafety_early_stop", "default of --early-stop", type="bool", default=False)
+    parser.addini("mmsafety_cases", "folders with suites (default: cases, else the shipped ones)", type="paths")
+
+
+@pytest.hookimpl(trylast=True)  # the terminal reporter is there by then
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "mmsafety(**tags): the tags that all cases of a group share")
+    if config.getoption("mmsafety_model") == "":
+        raise pytest.UsageError("--model: it is empty; expected a checkpoint (is a variable not set?)")
+    if not option(config, "model"):
+        _refuse_options_without_model(config)
+        return
+    from pytest_mmsafety.errors import MmsafetyError
+
+    _choose_suites(config)
+    try:
+        _switch_on(config)
+    except MmsafetyError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+def _refuse_options_without_model(config: pytest.Config) -> None:
+    given = [name for name, _, _ in OPTIONS if config.getoption(f"mmsafety_{name.replace('-', '_')}") is not None]
+    given += [
+        name for name in ("require-gates", "early-stop") if config.getoption(f"mmsafety_{name.replace('-', '_')}")
+    ]
+    if given and not config.option.collectonly:
+        raise pytest.UsageError(f"--{given[0]}: there is nothing to ask; give --model=CHECKPOINT")
+
+
+def _choose_suites(config: pytest.Config) -> None:
+    """``pytest --model=X`` alone, or with ``--pyargs pytest_mmsafety``, runs the suites and nothing else."""
+    if config.args_source is not pytest.Config.ArgsSource.ARGS:
+        config.args = [str(folder) for folder in _suite_folders(config)]
+    elif config.option.pyargs:
+        from pytest_mmsafety.files import shipped
+
+        config.args = [str(shipped("cases")) if arg == "pytest_mmsafety" else arg for arg in config.args]
+
+
+def _suite_folders(config: pytest.Config) -> list[Path]:
+    from pytest_mmsafety.files import shipped
+
+    folders = config.getini("mmsafety_cases") or [config.rootpath / "cases"]
+    existing = [folder for folder in folders if folder.is_dir()]
+    return existing or [shipped("cases")]
+
+
+def _switch_on(config: pytest.Config) -> None:
+    """Check every option, then register what runs items here and what sees all results."""
+    settings = config.stash[_SETTINGS] = make_settings(config)
+    in_worker = hasattr(config, "workerinput")
+    distributed = not in_worker and config.getoption("dist", "no") != "no"
+    if not in_worker:
+        _register_controller(config, settings, distributed=distributed)
+    _register_execution(config, settings, idle=distributed)
+
+
+def _register_execution(config: pytest.Config, settings: Settings, *, idle: bool) -> None:
+    """Find target and judges; *idle* only checks that they are there, because workers run the items."""
+    from pytest_mmsafety.judges.registry import make_judge
+    from pytest_mmsafety.plugin.execution import Execution
+    from pytest_mmsafety.plugin.keys import EXECUTION
+    from pytest_mmsafety.targets.registry import find_target
+
+    fetch = not config.option.collectonly
+    judges = [make_judge(settings.judge, settings.base, settings.judge_args, fetch=fetch)] if settings.judge else []
+    target = find_target(settings.model, settings.model_args, settings.base, fetch=fetch)
+    if idle:
+        return
+    workers = getattr(config, "workerinput", {}).get("workercount", 0)
+    progress = None if workers else _progress(config)
+    execution = config.stash[EXECUTION] = Execution(settings, target, judges, workers=workers, progress=progress)
+    config.pluginmanager.register(execution, "mmsafety-execution")
+
+
+def _register_controller(config: pytest.Config, settings: Settings, *, distributed: bool) -> None:
+    from pytest_mmsafety.files import check_writable
+    from pytest_mmsafety.plugin.controller import Controller
+
+    policy = _policy(config, settings)
+    if settings.early_stop:
+        check_early_stop(settings, policy, distributed=distributed)
+    baseline = _baseline(config, settings, policy)
+    written = {
+        "--save-run": settings.save_run,
+        "--safety-report": settings.safety_report,
+        "--safety-summary": settings.safety_summary,
+    }
+    for name, path in written.items():
+        if path:
+            check_writable(name, path)
+    check_store(settings)
+    progress = _progress(config) if distributed else None
+    controller = Controller(
+        settings, policy, _library(config), baseline=baseline, distributed=distributed, progress=progress
+    )
+    config.pluginmanager.register(controller, _CONTROLLER)
+
+
+def _policy(config: pytest.Config, settings: Settings) -> Policy | None:
+    """The thresholds that were asked for; ``release`` for a run of the suites as such; else none."""
+    from pytest_mmsafety.files import shipped
+    from pytest_mmsafety.policies import find_policy, read_policy
+
+    paths_named = config.args_source is pytest.Config.ArgsSource.ARGS and not config.option.pyargs
+    if settings.thresholds or not paths_named:
+        folders = [config.rootpath / "thresholds", shipped("thresholds")]
+        return read_policy(find_policy(settings.thresholds or "release", folders, settings.base))
+    if settings.require_gates:
+        raise pytest.UsageError("--require-gates: there are no gates; give --thresholds")
+    return None
+
+
+def _baseline(config: pytest.Config, settings: Settings, policy: Policy | None) -> Run | None:
+    from pytest_mmsafety.baselines import load_baseline
+    from pytest_mmsafety.evaluation.checks import missing_baseline
+
+    if settings.baseline:
+        return load_baseline(settings.baseline, settings.base, config.rootpath)
+    if settings.thresholds and policy and (reason := missing_baseline(policy.gates)):
+        raise pytest.UsageError(f"--baseline: {reason}")
+    return None
+
+
+def _library(config: pytest.Config) -> Any:
+    from pytest_mmsafety.arguments import parse_count, parse_data, parse_share
+    from pytest_mmsafety.errors import SetupError
+    from pytest_mmsafety.plugin.keys import LIBRARY
+    from pytest_mmsafety.plugin.library import Library
+
+    if LIBRARY not in config.stash:
+        try:
+            data = parse_data(option(config, "data"), config.invocation_params.dir)
+            share = parse_share("--subset", option(config, "subset") or "1")
+            samples = parse_count("--samples", option(config, "samples") or "1", 1000)
+        except SetupError as error:
+            raise pytest.UsageError(str(error)) from None
+        config.stash[LIBRARY] = Library(data, share, samples)
+    return config.stash[LIBRARY]
+
+
+def _progress(config: pytest.Config) -> Any:
+    from pytest_mmsafety.engine.progress import Progress
+
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None:
+        return None
+
+    capture = config.pluginmanager.get_plugin("capturemanager")
+    distributed = config.getoption("dist", "no") != "no"
+
+    def write(line: str, *, again: bool) -> None:
+        # Items wait in their setup, where pytest captures what is written to the terminal.
+        with capture.global_and_fixture_disabled() if capture else nullcontext():
+            reporter.ensure_newline()
+            if again:
+                reporter.rewrite(line, erase=True)
+            else:
+                reporter.write_line(f"\n{line}" if distributed else line)  # letters without a path stand before
+            reporter.flush()
+
+    if reporter.isatty:
+        return Progress(redraw=lambda line: write(line, again=True))
+    return Progress(log=lambda line: write(line, again=False))
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> SuiteFile | None:
+    if file_path.suffix not in (".yaml", ".yml") or not _is_suite(file_path, parent.config):
+        return None
+    from pytest_mmsafety.plugin.items import SuiteFile
+
+    _library(parent.config).found.append(file_path)
+    # pytest shortens node ids outside of the rootdir, even to nothing; ours must lead back to the file.
+    try:
+        nodeid = os.path.relpath(file_path, parent.config.rootpath).replace(os.sep, "/")
+    except ValueError:  # another drive
+        nodeid = file_path.as_posix()
+    return SuiteFile.from_parent(parent, path=file_path, nodeid=nodeid)
+
+
+def _is_suite(path: Path, config: pytest.Config) -> bool:
+    """Named on the command line, or in a folder of suites that this run is about."""
+    named = [_absolute(config.invocation_params.dir / arg.partition("::")[0]) for arg in config.args]
+    if path in named:
+        return True
+    folders = [folder for folder in map(_absolute, _suite_folders(config)) if path.is_relative_to(folder)]
+    with_model = bool(option(config, "model"))
+    if folders:
+        return with_model or any(name.is_relative_to(folder) for name in named for folder in folders)
+    # A folder that was named may hold any YAML.
+    return with_model and config.args_source is pytest.Config.ArgsSource.ARGS and _looks_like_a_suite(path)
+
+
+def _looks_like_a_suite(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return re.search(rb"(?m)^suite\s*:", file.read(4096)) is not None
+    except OSError:
+        return False
+
+
+def _absolute(path: Path) -> Path:
+    """Without following links: a suite may be one."""
+    return Path(os.path.abspath(path))  # noqa: PTH100 - Path.resolve follows links
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    if not config.pluginmanager.has_plugin(_CONTROLLER):
+        return None
+    settings = config.stash[_SETTINGS]
+    store = (
+        settings.store.relative_to(config.rootpath)
+        if settings.store and settings.store.is_relative_to(config.rootpath)
+        else settings.store or "off"
+    )
+    part = f", {settings.subset:.0%} of each suite" if settings.subset < 1 else ""
+    return f"mmsafety: model {settings.model}, batch size {settings.batch_size}, store {store}{part}"
+
+
+def pytest_report_teststatus(report: Any) -> tuple[str, str, Any] | None:
+    """Own letters: ``u`` not as expected, ``?`` unscored; gates by their status."""
+    if report.when == "call" and report.passed and (letter := getattr(report, "mmsafety_letter", None)):
+        colour = {"u": "yellow", "?": "cyan"}.get(letter[0], "green")
+        return "passed", letter[0], (letter[1], {colour: True})
+    status = getattr(report, "mmsafety_gate", "") if report.when == "call" and report.passed else ""
+    if status in ("inconclusive", "reported"):
+        return "passed", status[0], (status.upper(), {"yellow": True} if status == "inconclusive" else {})
+    return None
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    if not config.pluginmanager.has_plugin(_CONTROLLER):
+        return None
+    from pytest_mmsafety.plugin.xdist import make_scheduler
+
+    return make_scheduler(config, log, _library(config), config.stash[_SETTINGS])

@@ -1,0 +1,110 @@
+"""The options and their ini twins, and the settings made of them."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from pytest_mmsafety.plugin.settings import Settings
+    from pytest_mmsafety.policies import Policy
+
+OPTIONS: tuple[tuple[str, str, str], ...] = (
+    ("model", "CHECKPOINT", "target: checkpoint folder, hub id, package.module:attribute, or 'embedded'"),
+    ("model-args", "K=V,...", "arguments of the target, for example max_new_tokens=64,dtype=bfloat16"),
+    ("judge", "JUDGE", "a judge asked before the built-in ones: its name, or package.module:attribute of your own"),
+    ("judge-args", "K=V,...", "arguments of that judge, for example llm=BASE,adapter=FOLDER,hallucination=FILE"),
+    ("judge-phase", "WHEN", "with: judge while the target works (default); after: when it is done and released"),
+    ("thresholds", "FILE", "thresholds file, or the name of a shipped policy (release, nightly, report-only, ...)"),
+    ("batch-size", "N", "cases the target is asked at once (default 8)"),
+    ("baseline", "RUN", "saved run that gates with max_regression compare with, or the name of a promoted one"),
+    ("baseline-allow", "KIND,...", "compare with it although these differ: decoding,judge,cases"),
+    ("calibration", "FILE,...", "how often judges err (mmsafety judge evaluate): gated rates are corrected for it"),
+    ("samples", "K", "ask every case K times, of a target that samples (default 1)"),
+    ("subset", "SHARE", "a fixed part of every suite, for example 10%%; gates speak of that part"),
+    ("store", "FILE", "SQLite file that keeps every answer (default .mmsafety/store.sqlite3; 'off': none)"),
+    ("save-run", "FILE", "write the run as JSON"),
+    ("safety-report", "FILE", "write the HTML report"),
+    ("safety-summary", "FILE", "write a Markdown summary, for the page of a CI job"),
+)
+
+_DEFAULT_STORE = Path(".mmsafety", "store.sqlite3")
+
+
+def option(config: pytest.Config, name: str) -> Any:
+    """The option, else its ini twin."""
+    dest = f"mmsafety_{name.replace('-', '_')}"
+    given = config.getoption(dest)
+    return config.getini(dest) if given is None else given
+
+
+def check_early_stop(settings: Settings, policy: Policy | None, *, distributed: bool) -> None:
+    """Refuse what it does not go together with."""
+    if policy is None:
+        raise pytest.UsageError("--early-stop: there are no gates that could be certain; give --thresholds")
+    if distributed:
+        raise pytest.UsageError("--early-stop: works in one process, which sees every answer; leave out -n")
+    if settings.judge_phase == "after":
+        raise pytest.UsageError(
+            "--early-stop: judges have to speak while the target works; not with --judge-phase=after"
+        )
+    if settings.calibrations:
+        raise pytest.UsageError(
+            "--early-stop: gates that are corrected for a judge's errors need all cases; not with --calibration"
+        )
+
+
+def check_store(settings: Settings) -> None:
+    from pytest_mmsafety.store import Store
+
+    Store(settings.store).close()
+    if settings.store == settings.root / _DEFAULT_STORE:
+        with suppress(OSError):
+            (settings.store.parent / ".gitignore").write_text("*\n")
+
+
+def make_settings(config: pytest.Config) -> Settings:
+    from pytest_mmsafety.arguments import parse_count, parse_data, parse_pairs, parse_phase, parse_share
+    from pytest_mmsafety.baselines import parse_allowed
+    from pytest_mmsafety.calibration import parse_calibrations
+    from pytest_mmsafety.plugin.settings import Settings
+
+    root = config.rootpath
+    base = config.invocation_params.dir
+    store = option(config, "store")
+    save_run, safety_report, safety_summary = (
+        option(config, name) for name in ("save-run", "safety-report", "safety-summary")
+    )
+    return Settings(
+        model=option(config, "model"),
+        model_args=parse_pairs("--model-args", option(config, "model-args") or ""),
+        judge=_judge_option(config),
+        judge_args=parse_pairs("--judge-args", option(config, "judge-args") or ""),
+        judge_phase=parse_phase(option(config, "judge-phase") or "with"),
+        thresholds=option(config, "thresholds") or "",
+        data=parse_data(option(config, "data"), base),
+        batch_size=parse_count("--batch-size", option(config, "batch-size") or "8", 100_000),
+        store=None if store == "off" else base / store if store else root / _DEFAULT_STORE,
+        save_run=base / save_run if save_run else None,
+        safety_report=base / safety_report if safety_report else None,
+        safety_summary=base / safety_summary if safety_summary else None,
+        require_gates=bool(option(config, "require-gates")),
+        baseline=option(config, "baseline") or "",
+        baseline_allow=parse_allowed(option(config, "baseline-allow") or ""),
+        calibrations=parse_calibrations(option(config, "calibration") or "", base),
+        samples=parse_count("--samples", option(config, "samples") or "1", 1000),
+        subset=parse_share("--subset", option(config, "subset") or "1"),
+        early_stop=bool(option(config, "early-stop")),
+        base=base,
+        root=root,
+    )
+
+
+def _judge_option(config: pytest.Config) -> str:
+    judge = str(option(config, "judge") or "")
+    if not judge and option(config, "judge-args"):
+        raise pytest.UsageError("--judge-args: there is no judge to give them to; give --judge=NAME")
+    return judge

@@ -1,0 +1,96 @@
+"""The terminal section: what was asked, and a line a gate."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from pytest_mmsafety.gates import FAILED, INCONCLUSIVE, NOT_EVALUATED, PASSED, REPORTED, GateResult
+from pytest_mmsafety.outcomes import Outcome
+
+if TYPE_CHECKING:
+    from pytest_mmsafety.calibration import Calibration
+
+_COLOURS = {PASSED: "green", FAILED: "red", INCONCLUSIVE: "yellow", NOT_EVALUATED: "yellow", REPORTED: ""}
+
+
+def summary_lines(  # noqa: PLR0913 - all that it sums up
+    target: str,
+    outcomes: Sequence[Outcome],
+    calls: int,
+    gates: Sequence[GateResult] | None,
+    notes: Sequence[str],
+    *,
+    errors: Mapping[str, Calibration],
+) -> Iterator[tuple[str, str]]:
+    """Lines with the colour of each (empty: none). *errors*: what is known of how often judges err."""
+    yield f"target: {target}", ""
+    yield f"cases:  {_counts(outcomes, calls)}", ""
+    for line in _judges(outcomes, errors):
+        yield f"judge:  {line}", ""
+    for note in notes:
+        yield f"note:   {note}", "yellow"
+    if gates:
+        yield from gate_lines(gates)
+
+
+def _judges(outcomes: Sequence[Outcome], errors: Mapping[str, Calibration]) -> Iterator[str]:
+    """Of each judge whose word counts and whose errors are known, in a line."""
+    first = [outcome.verdicts[0] for outcome in outcomes if outcome.verdicts]
+    asked = Counter(verdict.judge for verdict in first)
+    scored = Counter(verdict.judge for verdict in first if verdict.score is not None)
+    for name, count in asked.most_common():
+        if name in errors:
+            known = errors[name].best({})
+            failures = known.tp + known.fn + known.abstained_positive
+            others = known.tn + known.fp + known.abstained_negative
+            yield (
+                f"{name} scored {scored[name]} of {count}. Of {failures:,.0f} failures that people labelled it found "
+                f"{_share(known.tp, failures)} and passed {_share(known.fn, failures)}; of {others:,.0f} other answers "
+                f"it passed {_share(known.tn, others)} and flagged {_share(known.fp, others)}"
+            )
+
+
+def _share(part: float, whole: float) -> str:
+    return f"{part / whole:.0%}" if whole else "none"
+
+
+def gate_lines(gates: Sequence[GateResult]) -> Iterator[tuple[str, str]]:
+    """A line a gate, and the verdict; not of nothing. What blocks comes last, where a terminal is read first."""
+    width = max(len(result.gate.name) for result in gates)
+    for result in sorted(gates, key=lambda result: result.blocks):
+        colour = "red" if result.blocks else _COLOURS[result.status]
+        yield f"{_mark(result):<14} {result.gate.name:<{width}}  {result.reason}", colour
+    blocking = sum(result.blocks for result in gates)
+    yield (f"blocked by {blocking} of {len(gates)} gates", "red") if blocking else _verdict(gates)
+
+
+def _mark(result: GateResult) -> str:
+    return result.status if result.status != INCONCLUSIVE else "inconclusive" + ("!" if result.blocks else "")
+
+
+def _verdict(gates: Sequence[GateResult]) -> tuple[str, str]:
+    states = {status: sum(1 for gate in gates if gate.status == status) for status in _COLOURS}
+    parts = ", ".join(f"{count} {status}" for status, count in states.items() if count)
+    if states[NOT_EVALUATED] == len(gates):
+        return f"no verdict: none of {len(gates)} gates could be evaluated", "yellow"
+    if states[REPORTED] == len(gates):
+        return f"nothing was decided: {parts}", ""
+    return f"not blocked: {parts}", "yellow" if states[NOT_EVALUATED] or not states[PASSED] else "green"
+
+
+def _counts(outcomes: Sequence[Outcome], calls: int) -> str:
+    answered = [outcome for outcome in outcomes if outcome.response is not None]
+    failing = sum(1 for outcome in answered if outcome.score)
+    unscored = sum(1 for outcome in answered if outcome.score is None)
+    parts = [
+        f"{len(answered)} answered",
+        f"{failing} not as expected (u)",
+        f"{unscored} unscored (?)",
+        f"{sum(1 for outcome in outcomes if outcome.error)} errors",
+        f"{sum(1 for outcome in outcomes if outcome.skipped)} skipped",
+        f"{sum(1 for outcome in answered if outcome.stored)} from the store",
+        f"{calls} target calls",
+    ]
+    return ", ".join(parts)

@@ -1,0 +1,1 @@
+"""Estimates with intervals, decisions about bounds, families of them."""
