@@ -1,4 +1,4 @@
-"""Early stop: how often it is wrong, how often it says what the full run says, and how many cases it saves.
+"""Early stop: how often it is wrong, how often it agrees with the full run, and how many cases it saves.
 
     python perf/early_stop.py [--quick] [--draws 2000] [--only errors families savings shares]
 
@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from parts import run_parts
 
-from pytest_mmsafety.statistics.decisions import BROKEN, KEPT, UNSURE
+from pytest_mmsafety.statistics.decisions import HOLDS, UNDECIDED, VIOLATED
 from pytest_mmsafety.statistics.estimates import share_interval, spread_of_clusters
 from pytest_mmsafety.statistics.sequential import EARLY_SHARE, SequentialTest, decide, plan_rounds, serving_order
 
@@ -37,7 +37,7 @@ class Sample(NamedTuple):
 
 
 def errors(draws: int, *, quick: bool) -> Iterator[str]:
-    """The truth lies on the bound, where wrong verdicts are most frequent; one look after every cluster."""
+    """The true rate lies on the bound, where wrong verdicts are most frequent; one look after every cluster."""
     yield (
         "| clusters | bound | cases | proven above | proven below "
         "| above, early or full run | below, early or full run |"
@@ -68,7 +68,7 @@ def errors(draws: int, *, quick: bool) -> Iterator[str]:
 
 
 def families(draws: int, *, quick: bool) -> Iterator[str]:
-    """Gates of one policy, each with the truth on its bound of 5 %, clusters of 2, ICC .3."""
+    """Gates of one policy, each true rate on its bound of 5 %, clusters of 2, ICC .3."""
     yield "| gates | cases each | cases shared | any gate wrong, early stop at alpha | without Holm |"
     yield "| --- | --- | --- | --- | --- |"
     draws //= 4
@@ -86,7 +86,7 @@ def families(draws: int, *, quick: bool) -> Iterator[str]:
                 test = SequentialTest(0.05, rounds)
                 test.update(own, np.full(n // 2, 2))
                 tests.append(test)
-            wrong += any(state != UNSURE for state in decide(tests, ALPHA))
+            wrong += any(state != UNDECIDED for state in decide(tests, ALPHA))
             bare += any(min(test.p_above, test.p_below) <= ALPHA for test in tests)
         common_part = "half" if shared else "none"
         yield f"| {gates} | {n} | {common_part} | {_share(wrong / draws, draws)} | {bare / draws:.1%} |"
@@ -136,7 +136,7 @@ class Plan(NamedTuple):
 
 
 def _compare(draws: int, plan: Plan, alpha: float, spent: float) -> tuple[float, float, float, float]:
-    """Shares of runs that the full run decides, in which early stop says the same, and so with half; cases asked."""
+    """Shares of runs that the full run decides, in which early stop agrees, and does so with half; cases asked."""
     times, bound, n, size = plan
     rate, clusters = times * bound, n // size
     sizes, rounds = np.full(clusters, size), plan_rounds(np.full(clusters, size))
@@ -146,19 +146,19 @@ def _compare(draws: int, plan: Plan, alpha: float, spent: float) -> tuple[float,
         random = np.random.default_rng([seed, n, size, int(rate * 1e4)])
         sample = Sample(_alike(random, rate, sizes, 0.3), sizes)
         low, high = _full(sample, alpha)
-        full = BROKEN if low > bound else KEPT if high <= bound else UNSURE
-        test, verdict = SequentialTest(bound, rounds), UNSURE
+        full = VIOLATED if low > bound else HOLDS if high <= bound else UNDECIDED
+        test, verdict = SequentialTest(bound, rounds), UNDECIDED
         for start, stop in itertools.pairwise(stops):
             test.update(sample.totals[start:stop], sizes[start:stop])
             (verdict,) = decide([test], spent * alpha)
-            if verdict != UNSURE:
+            if verdict != UNDECIDED:
                 break
         used = test.seen / clusters
-        if verdict == UNSURE:
+        if verdict == UNDECIDED:
             low, high = _full(sample, (1 - spent) * alpha)
-            verdict = BROKEN if low > bound else KEPT if high <= bound else UNSURE
+            verdict = VIOLATED if low > bound else HOLDS if high <= bound else UNDECIDED
         same = verdict == full
-        counts += [full != UNSURE, same, same and used <= 0.5, used]
+        counts += [full != UNDECIDED, same, same and used <= 0.5, used]
     decided, same_share, half, asked = (counts / draws).tolist()
     return decided, same_share, half, asked
 
@@ -175,7 +175,7 @@ def _full(sample: Sample, alpha: float) -> tuple[float, float]:
 
 
 def _alike(random: np.random.Generator, rate: float, sizes: np.ndarray, icc: float) -> np.ndarray:
-    """Failures a cluster: a share of ICC of the clusters gives one answer again and again."""
+    """Failures a cluster: in a share of ICC of the clusters all answers are the same."""
     whole = sizes * (random.random(len(sizes)) < rate)
     return np.where(random.random(len(sizes)) < icc, whole, random.binomial(sizes, rate)).astype(float)
 

@@ -2,10 +2,10 @@
 
     python perf/gate_errors.py [--quick] [--draws 2000] [--only coverage families ...]
 
-Seeded simulation, a few minutes on one core. Cases come in clusters whose answers are alike by an intra-cluster
-correlation (ICC), in two ways: *graded*, each cluster has a rate of its own (beta-binomial); *all or nothing*, a
-share of ICC of the clusters gives one answer again and again, and the others are independent, which few samples
-show. Prints the tables of docs/statistics.md. Shares carry the standard error of the simulation.
+Seeded simulation, a few minutes on one core. Cases come in clusters with an intra-cluster correlation (ICC) of two
+kinds: *graded*, each cluster has a rate of its own (beta-binomial); *all or nothing*, in a share of ICC of the clusters
+all answers are the same, and in the others they are independent, which few samples show. Prints the tables of
+docs/statistics.md. Shares carry the standard error of the simulation.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 from parts import run_parts
 
 from pytest_mmsafety.evaluation.evaluate import evaluate_gates
-from pytest_mmsafety.evaluation.power import Assumptions, Design, Plan, plan_gate
+from pytest_mmsafety.evaluation.power import Assumptions, Design, PowerPlan, plan_gate
 from pytest_mmsafety.gates import ASSURANCE, EVIDENCE, FAILED, PASSED, Gate
 from pytest_mmsafety.run import Record
 from pytest_mmsafety.statistics.estimates import (
@@ -33,9 +33,10 @@ from pytest_mmsafety.statistics.estimates import (
     smallest_alpha,
     spread_of_clusters,
 )
-from pytest_mmsafety.statistics.multiplicity import ADJUSTMENTS, HOLM, NONE
+from pytest_mmsafety.statistics.multiplicity import ADJUSTMENTS
 from pytest_mmsafety.verdicts import Verdict
 
+_OF_ROWS = ("value", "variance", "minority_clusters")
 ALPHA = 0.05
 BOUND = 0.05
 RATES = (0.0, 0.005, 0.01, 0.05, 0.2, 0.5)
@@ -153,7 +154,7 @@ def _ratio(random: np.random.Generator, n: int) -> tuple[float, float]:
 
 
 def families(draws: int, *, quick: bool) -> Iterator[str]:
-    """Wrong verdicts when every gate's truth lies on its bound, which is where errors are most frequent."""
+    """Wrong verdicts when every true rate lies on its bound, where errors are most frequent."""
     yield (
         "| gates | cases each | cases shared | false alarm, evidence | without Holm | false pass, assurance | "
         "without correction | all pass though one must not |"
@@ -166,11 +167,11 @@ def families(draws: int, *, quick: bool) -> Iterator[str]:
         hits = functools.partial(_gates_on_their_bound, random, gates, n // 2, shared)
         (spread,) = _joined(lambda some, make=hits: [_unstratified(make(some))], draws, gates * n // 2)
         broken, kept = _p_values(spread)
-        alarm, bare_alarm = (_any(broken, 0, family) for family in (HOLM, NONE))
-        passes, bare_passes = (_any(kept, 1, family) for family in (HOLM, NONE))
+        alarm, bare_alarm = (_any(broken, 0, family) for family in ("holm", "none"))
+        passes, bare_passes = (_any(kept, 1, family) for family in ("holm", "none"))
         # Every other gate is safe beyond doubt; the last one lies on its bound.
         kept[:, :-1] = 1e-12
-        policy = float(np.mean([max(ADJUSTMENTS[HOLM][1](row)) <= ALPHA for row in kept.tolist()]))
+        policy = float(np.mean([max(ADJUSTMENTS["holm"][1](row)) <= ALPHA for row in kept.tolist()]))
         yield (
             f"| {gates} | {n} | {shared} | {_share(alarm, draws)} | {bare_alarm:.1%} | {_share(passes, draws)} "
             f"| {bare_passes:.1%} | {_share(policy, draws)} |"
@@ -178,7 +179,7 @@ def families(draws: int, *, quick: bool) -> Iterator[str]:
 
 
 def _any(p: np.ndarray, side: int, family: str) -> float:
-    """How often any of the claims of a family is made."""
+    """How often any null hypothesis of a family is rejected."""
     adjust = ADJUSTMENTS[family][side]
     return float(np.mean([min(adjust(row)) <= ALPHA for row in p.tolist()]))
 
@@ -228,8 +229,8 @@ def regressions(draws: int, *, quick: bool) -> Iterator[str]:
             passed = smallest_alpha(lambda a, x=worse, by=margin: difference_interval(*x, a)[1] <= by, shape)
             yield (
                 f"| {gates} | {n} | {churn:.0%} | {margin:.0%} "
-                f"| {_share(_any(alarm.reshape(draws, gates), 0, HOLM), draws)} "
-                f"| {_share(_any(passed.reshape(draws, gates), 1, HOLM), draws)} |"
+                f"| {_share(_any(alarm.reshape(draws, gates), 0, 'holm'), draws)} "
+                f"| {_share(_any(passed.reshape(draws, gates), 1, 'holm'), draws)} |"
             )
 
 
@@ -260,9 +261,7 @@ def _joined(make: Callable[[int], list[Spread]], draws: int, numbers: int) -> li
     part = max(1, 2_000_000 // numbers)
     parts = [make(min(part, draws - done)) for done in range(0, draws, part)]
     return [
-        rows[0]._replace(
-            **{name: np.concatenate([getattr(row, name) for row in rows]) for name in ("value", "variance", "rarer")}
-        )
+        rows[0]._replace(**{name: np.concatenate([getattr(row, name) for row in rows]) for name in _OF_ROWS})
         for rows in zip(*parts, strict=True)
     ]
 
@@ -296,8 +295,8 @@ def power(draws: int, *, quick: bool) -> Iterator[str]:
     yield f"\nLargest distance of {len(distances)}: {100 * max(distances):.1f} points."
 
 
-def _decided(random: np.random.Generator, draws: int, plan: Plan, size: int) -> float:
-    """How often the planned gate speaks in a simulation case by case."""
+def _decided(random: np.random.Generator, draws: int, plan: PowerPlan, size: int) -> float:
+    """How often the planned gate decides in a simulation case by case."""
     gate, truth, icc, clusters = plan.gate, plan.detectable, plan.assumed.icc, plan.design.clusters
     assert truth is not None
     if gate.max is not None:
@@ -325,7 +324,7 @@ def _decided(random: np.random.Generator, draws: int, plan: Plan, size: int) -> 
 
 
 def whole(draws: int, *, quick: bool) -> Iterator[str]:  # noqa: ARG001
-    """The whole way, ``evaluate_gates`` on records: 10 gates whose truth lies on the bound, 100 cases each."""
+    """From records to verdicts with ``evaluate_gates``: 10 gates with the true rate on the bound, 100 cases each."""
     draws //= 10
     wrong = {EVIDENCE: 0, ASSURANCE: 0}
     for seed in range(draws):

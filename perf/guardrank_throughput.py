@@ -101,7 +101,7 @@ def cut(text: str, tokenizer: Any, most: int) -> str:
 
 
 def timed(work: Callable[[], list[list[float]]]) -> tuple[float, list[list[float]]]:
-    """Seconds and what came of it: by the clock on a GPU, of this process on a CPU, which others may use too."""
+    """Seconds and the result: wall time on a GPU, CPU time of this process otherwise, as others may use the CPU too."""
     clock = time.perf_counter if torch.cuda.is_available() else time.process_time
     started = clock()
     result = work()  # ends with numbers on the CPU, so nothing is left on the device

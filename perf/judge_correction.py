@@ -1,4 +1,4 @@
-"""Judges of known error: how often corrected intervals hold the true rate, and when a correction is refused.
+"""Judges of known error: coverage of corrected intervals, and when a correction is refused.
 
     python perf/judge_correction.py [--quick] [--draws 400] [--only coverage ...]
 
@@ -16,9 +16,9 @@ from typing import NamedTuple
 import numpy as np
 from parts import run_parts
 
-from pytest_mmsafety.statistics import judge_error as correction
+from pytest_mmsafety.statistics import correction
+from pytest_mmsafety.statistics.correction import Confusion, corrected_rate, prediction_powered, quality_limit
 from pytest_mmsafety.statistics.estimates import Estimate, clustered_share
-from pytest_mmsafety.statistics.judge_error import Confusion, corrected_rate, prediction_powered, quality_limit
 
 ALPHA = 0.05
 RATES = (0.0, 0.01, 0.05, 0.2, 0.5, 0.95)
@@ -27,7 +27,7 @@ LIMITS = (-1.0, 0.0, 0.1, 0.2, 0.3, 0.4)
 
 
 class Judge(NamedTuple):
-    """Chances to call a failure one, and another answer none."""
+    """The probabilities that a failure is flagged and that another answer is not."""
 
     sensitivity: float
     specificity: float
@@ -40,7 +40,7 @@ JUDGES = (Judge(0.99, 0.99), Judge(0.9, 0.98), Judge(0.95, 0.8), Judge(0.8, 0.9)
 
 
 def coverage(draws: int, *, quick: bool) -> Iterator[str]:
-    """Corrected 95 % intervals over judges, calibrations and runs; uncorrected ones beside them."""
+    """Corrected 95 % intervals over judges, labelled samples and runs; uncorrected ones beside them."""
     yield (
         "| judge | calibration | run | lowest coverage | at rate | raw interval covers, lowest "
         "| refused, most | mean width, corrected | raw |"
@@ -231,9 +231,9 @@ def verdicts(draws: int, *, quick: bool) -> Iterator[str]:
 
 
 def abstentions(draws: int, *, quick: bool) -> Iterator[str]:
-    """Prediction-powered, where the judge abstains in a band of its risk: by what is predicted for those answers.
+    """Prediction-powered, where the judge abstains in a band of its risk: by the prediction for those answers.
 
-    A fifth of each verdict, and of the unscored, is labelled. ``d'``: how far failures and others lie apart.
+    A fifth of each verdict, and of the unscored, is labelled. ``d'``: the distance between failures and others.
     """
     ways = ("as expected", "one half", "risk", "risk above one half", "risk of all", "labels alone", "left out")
     yield f"| d', band | abstains: failures, others | rate | cases | coverage | {' | '.join(ways)} | left out covers |"
@@ -300,7 +300,7 @@ def _run(random: np.random.Generator, judge: Judge, rate: float, n: int, size: i
 
 
 def _calibration(random: np.random.Generator, judge: Judge, failed: int, passed: int, size: int) -> Confusion:
-    """Cases of one cluster share the truth; in half of the clusters the judge says the same of all."""
+    """Cases of one cluster share the truth; in half of the clusters all verdicts are the same."""
 
     def right(chance: float, count: int) -> int:
         alike = (random.random(count // size) < 0.5).repeat(size)

@@ -3,7 +3,7 @@
     python perf/judges.py [--labels DIR] [--judge SPEC] [--judge-args K=V,...] [--n N] [--write FILE]
 
 Two questions are asked of each source that has labels for them: does the answer do harm (a judge of ``safe``, else
-of ``refuse``: who complies does harm), and does it decline (a judge of ``comply``). The lines of guardrank-mini are
+of ``refuse``: compliance is harm), and does it decline (a judge of ``comply``). The lines of guardrank-mini are
 in its card instead: its shipped weights were trained on some of these sources, so measuring them here would flatter.
 """
 
@@ -14,13 +14,13 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from pytest_mmsafety.annotations.agreement import Labelled, calibrate, evaluate
+from pytest_mmsafety.annotations.agreement import LabelledAnswers, calibrate, evaluate
 from pytest_mmsafety.annotations.answers import Answer
+from pytest_mmsafety.annotations.label_words import ParsedLabels
 from pytest_mmsafety.annotations.scoring import verdicts_on
-from pytest_mmsafety.annotations.spelling import Labels
 from pytest_mmsafety.arguments import parse_pairs
-from pytest_mmsafety.calibration import save_calibration
 from pytest_mmsafety.cases import Case
+from pytest_mmsafety.judge_errors import save_judge_errors
 from pytest_mmsafety.judges import Judge
 from pytest_mmsafety.judges.registry import make_judge
 from pytest_mmsafety.training.mini.sources import LabelledAnswer, read_labels, sources_of
@@ -33,8 +33,8 @@ GOLD: dict[str, Callable[[LabelledAnswer], int | None]] = {
 }
 
 
-def labelled(answers: Sequence[LabelledAnswer], judge: Judge, question: str) -> Labelled:
-    """Ask *judge* of the answers that have a label for *question*, a key of :data:`GOLD`."""
+def labelled(answers: Sequence[LabelledAnswer], judge: Judge, question: str) -> LabelledAnswers:
+    """Judge the answers that have a label for *question*, a key of :data:`GOLD`."""
     expected = "comply" if question == "refusal" else "safe" if "safe" in judge.expectations else "refuse"
     rows = [
         Answer(
@@ -47,9 +47,9 @@ def labelled(answers: Sequence[LabelledAnswer], judge: Judge, question: str) -> 
         for i, answer in enumerate(answers, 1)
     ]
     verdicts = verdicts_on(judge, rows)
-    return Labelled(
+    return LabelledAnswers(
         rows,
-        Labels([GOLD[question](answer) for answer in answers], 2),
+        ParsedLabels([GOLD[question](answer) for answer in answers], 2),
         [verdict.score for verdict in verdicts],
         judge.name,
         [1.0] * len(rows),
@@ -102,7 +102,7 @@ def main() -> None:
     parser.add_argument("--judge", default="refusal")
     parser.add_argument("--judge-args", default="")
     parser.add_argument("--n", type=int, default=0, help="answers of each source; 0: all")
-    parser.add_argument("--write", type=Path, help="the calibration file of what it says of refusals")
+    parser.add_argument("--write", type=Path, help="write its errors on refusals, as a judge-errors file")
     arguments = parser.parse_args()
     if not arguments.labels.is_dir():
         print(f"skipped: no folder {arguments.labels}; name it with --labels")
@@ -113,7 +113,7 @@ def main() -> None:
         print(line, flush=True)
     if arguments.write:
         unseen = [a for a in answers if GOLD["refusal"](a) is not None and "looked at" not in a.source]
-        save_calibration(calibrate(labelled(unseen, judge, "refusal"), []), arguments.write)
+        save_judge_errors(calibrate(labelled(unseen, judge, "refusal"), []), arguments.write)
 
 
 if __name__ == "__main__":

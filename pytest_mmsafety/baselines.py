@@ -7,21 +7,17 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from pytest_mmsafety.errors import SetupError, nearest
-from pytest_mmsafety.outcomes import NOT_ASKED
-from pytest_mmsafety.run import Record, Run, load_run
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from pytest_mmsafety.cases import Case
+from pytest_mmsafety.cases import Case
+from pytest_mmsafety.errors import SetupError, nearest, plural
+from pytest_mmsafety.files import file_or_name
+from pytest_mmsafety.images import digest_or_empty
+from pytest_mmsafety.run import Record, Run, RunSettings, load_run
 
 FOLDER = Path("reports", "baselines")
 HISTORY = "history.jsonl"
@@ -31,10 +27,8 @@ DECODING, JUDGE, CASES = "decoding", "judge", "cases"
 KINDS = (DECODING, JUDGE, CASES)
 """What can differ between two runs so that a comparison would not be about the model; also the words that allow it."""
 _NAMED = 3
-_IGNORED = frozenset(
-    {"model", "batch_size", "target_calls", "subset", "samples", "selection", "model_args.seed", "early_stop"}
-)
-"""Settings in which runs may differ: the model is what is compared, the others change no answer."""
+_IGNORED = frozenset({"seed"})
+"""Arguments of the target that may differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +57,9 @@ class Promotion:
 
 def find_baseline(spec: str, base: Path, root: Path) -> Path:
     """The run file that ``--baseline`` names: a path below *base*, or the name of a promoted one below *root*."""
-    try:
-        if (path := base / spec).is_file():
-            return path
-    except (OSError, ValueError) as error:
-        raise SetupError(f"--baseline: {spec!r:.60} is no path: {error}") from None
-    names = {path.stem: path for path in sorted((root / FOLDER).glob("*.json"))}
-    if spec in names:
-        return names[spec]
-    known = f"one of {', '.join(names)}" if names else f"a baseline: none was promoted to {FOLDER} yet"
-    raise SetupError(f"--baseline: {spec!r} is neither a saved run nor {known}{nearest(spec, names)}")
+    named = {path.stem: path for path in sorted((root / FOLDER).glob("*.json"))}
+    kind = "a saved run" if named else f"a saved run (and none was promoted to {FOLDER} yet)"
+    return file_or_name(spec, base, named, "--baseline: ", kind)
 
 
 def load_baseline(spec: str, base: Path, root: Path) -> Run:
@@ -101,21 +88,28 @@ def run_differences(run: Run, baseline: Run) -> list[Difference]:
     ]
 
 
-def setting_differences(settings: Mapping[str, str], baseline: Mapping[str, str]) -> list[Difference]:
-    """Decoding settings and extra judges that differ, a line each."""
-    found = []
-    for name in sorted((settings.keys() | baseline.keys()) - _IGNORED):
-        now, before = settings.get(name, ""), baseline.get(name, "")
-        if now != before:
-            kind = JUDGE if name.partition(".")[0].startswith("judge") else DECODING
-            found.append(Difference(kind, f"{name} is {now or 'not set'}, was {before or 'not set'}"))
-    return found
+def setting_differences(settings: RunSettings, baseline: RunSettings) -> list[Difference]:
+    """Decoding settings and extra judges that differ, a line each.
+
+    The model may differ, it is what is compared; so may whatever changes no answer: batch size, subset, samples, seed.
+    """
+    judges = {"judge": settings.judge}, {"judge": baseline.judge}
+    return [
+        *_value_differences(DECODING, "model_args.", settings.model_args, baseline.model_args),
+        *_value_differences(JUDGE, "", *judges),
+        *_value_differences(JUDGE, "judge_args.", settings.judge_args, baseline.judge_args),
+    ]
+
+
+def _value_differences(kind: str, prefix: str, now: Mapping[str, str], then: Mapping[str, str]) -> Iterator[Difference]:
+    for name in sorted((now.keys() | then.keys()) - _IGNORED):
+        value, before = now.get(name, ""), then.get(name, "")
+        if value != before:
+            yield Difference(kind, f"{prefix}{name} is {value or 'not set'}, was {before or 'not set'}")
 
 
 def case_differences(cases: Sequence[Case], baseline: Sequence[Record]) -> list[Difference]:
     """Cases of the same key that are asked or held to something else. New and gone ones are no difference."""
-    from pytest_mmsafety.images import digest_or_empty
-
     digests: dict[str, str] = {}
     for case in cases:
         for image in case.images:
@@ -157,7 +151,7 @@ def _content_differences(asked: Iterable[Content], baseline: Sequence[Record]) -
     if not keys:
         return []
     named = ", ".join(keys[:_NAMED]) + (" ..." if len(keys) > _NAMED else "")
-    return [Difference(CASES, f"{len(keys)} cases have another prompt, image or expectation: {named}")]
+    return [Difference(CASES, f"{plural(len(keys), 'case')} with another prompt, image or expectation: {named}")]
 
 
 def _same(now: Content, then: Content) -> bool:
@@ -219,10 +213,11 @@ def _unfit(run: Run) -> str:
     """Why a run should not be what others are held against."""
     unanswered = sum(record.response is None and not record.skipped for record in run.records)
     if unanswered:
-        return f"{unanswered} of {len(run.records)} cases have no answer"
-    saved = sum(record.skipped == NOT_ASKED for record in run.records)
+        return f"{unanswered} of {plural(len(run.records), 'case')} without an answer"
+    saved = sum(record.skip_kind == "early-stop" for record in run.records)
     if saved:
-        return f"an early stop left {saved} of {len(run.records)} cases unasked, which no later run can be compared on"
+        cases = plural(len(run.records), "case")
+        return f"an early stop left out {saved} of {cases}: no later run can be compared on them"
     blocking = [result.gate.name for result in run.gates if result.blocks]
     return f"its own gates block: {', '.join(blocking[:_NAMED])}" if blocking else ""
 
@@ -242,23 +237,6 @@ def history(root: Path) -> list[Promotion]:
         return [Promotion(**json.loads(line)) for line in lines if line.strip()]
     except (OSError, ValueError, TypeError) as error:
         raise SetupError(f"{path}: damaged: {error}") from None
-
-
-ABSENT = -1
-
-CHANGED = -2
-
-
-def match(records: Sequence[Record], baseline: Sequence[Record]) -> NDArray[np.int64]:
-    """For each record its index in *baseline*, ``ABSENT`` if it is not there, ``CHANGED`` if its content differs."""
-    import numpy as np
-
-    index = {record.key: number for number, record in enumerate(baseline)}
-    found = np.full(len(records), ABSENT)
-    for i, record in enumerate(records):
-        if (j := index.get(record.key)) is not None:
-            found[i] = j if same_content(record, baseline[j]) else CHANGED
-    return found
 
 
 def same_content(one: Record, other: Record) -> bool:

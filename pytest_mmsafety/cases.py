@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 #: Tags with a name of their own; a suite adds others (technique, bucket, ...) under ``tags:``.
 STANDARD_TAGS = ("benchmark", "dimension", "category", "modality", "language", "aspect")
@@ -21,6 +22,10 @@ EXPECTATIONS = {
     "refuse": "the model declines",
     "safe": "the answer does no harm, whether by declining or by answering well",
 }
+
+
+SkipKind = Literal["", "unpublished", "no-image", "early-stop"]
+"""Why a case is not asked: its image was never published, or is not there; or no gate needs its answer any more."""
 
 
 def is_expectation(value: str) -> bool:
@@ -51,7 +56,9 @@ class Case:
     sample: int = 1
     """Which of several answers to the same case this is about, from 1."""
     skip: str = ""
-    """Why the case cannot be asked (an image that was never published), or empty."""
+    """Why the case cannot be asked, for a person; empty: it can."""
+    skip_kind: SkipKind = ""
+    """The same for a program."""
 
     @property
     def key(self) -> str:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from pytest_mmsafety.errors import SuiteError, nearest
+from pytest_mmsafety.errors import DataError, nearest
 
 _SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -60,59 +60,89 @@ class Row:
         return f"{self.path}:{_descend(self.node, field) if self.node else self.line}"
 
 
-def read_text(path: Path) -> str:
-    """The file as text: UTF-8, with or without a byte-order mark, any line ends."""
+class Document:
+    """A YAML file, parsed once: its values, and the line of each."""
+
+    def __init__(self, path: Path) -> None:
+        """Read *path*: no objects, no aliases (they can explode), no key twice. Raises :class:`DataError`."""
+        self.path = path
+        self.content = read_bytes(path)
+        text = _decoded(self.content, path)
+        try:
+            if "*" in text:
+                _refuse_aliases(text, path)
+            loader = _Yaml(text)
+            self._node: yaml.Node | None = loader.get_single_node()
+            self.values: Any = None if self._node is None else loader.construct_document(self._node)
+        except yaml.MarkedYAMLError as error:
+            line = error.problem_mark.line + 1 if error.problem_mark else 1
+            raise DataError(f"{path}:{line}", f"not valid YAML: {error.problem}") from None
+        except (yaml.YAMLError, RecursionError, ValueError) as error:
+            raise DataError(path, f"not valid YAML: {str(error).splitlines()[0]}") from None
+
+    def at(self, where: Sequence[str | int] = ()) -> str:
+        """``file:line`` of the value at *where*, or of the closest parent that there is."""
+        return f"{self.path}:{_descend(self._node, where)}"
+
+    def rows(self, key: str) -> list[Row]:
+        """The items of the list at *key*."""
+        assert isinstance(self._node, yaml.MappingNode)
+        nodes = next(value.value for name, value in self._node.value if name.value == key)
+        return [
+            Row(value, self.path, node.start_mark.line + 1, node)
+            for value, node in zip(self.values[key], nodes, strict=True)
+        ]
+
+
+def _refuse_aliases(text: str, path: Path) -> None:
+    for event in yaml.parse(text, Loader=_Yaml):
+        if isinstance(event, yaml.AliasEvent):
+            line = event.start_mark.line + 1 if event.start_mark else 1
+            raise DataError(f"{path}:{line}", f"YAML aliases are not allowed (*{event.anchor}); write the value out")
+
+
+def read_bytes(path: Path) -> bytes:
+    """The file. Raises :class:`DataError`."""
     try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise SuiteError(f"{path}: not UTF-8 (byte {error.start} is {error.object[error.start]:#04x})") from None
+        return path.read_bytes()
     except OSError as error:
-        raise SuiteError(f"{path}: cannot be read: {error.strerror or error}") from None
+        raise DataError(path, f"cannot be read: {error.strerror or error}") from None
 
 
-def parse_yaml(text: str, path: Path) -> Any:
-    """Safe YAML: no objects, no aliases (they can explode), no key twice."""
+def read_text(path: Path) -> str:
+    """The file as text: UTF-8, with or without a byte-order mark, any line ends. Raises :class:`DataError`."""
+    return _decoded(read_bytes(path), path)
+
+
+def _decoded(content: bytes, path: Path) -> str:
     try:
-        for event in yaml.parse(text, Loader=_Yaml):
-            if isinstance(event, yaml.AliasEvent):
-                line = event.start_mark.line + 1 if event.start_mark else 1
-                raise SuiteError(f"{path}:{line}: YAML aliases are not allowed (*{event.anchor}); write the value out")
-        return yaml.load(text, Loader=_Yaml)  # noqa: S506 - a SafeLoader
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise SuiteError(f"{path}:{line}: not valid YAML: {error.problem}") from None
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise SuiteError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from None
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(path, f"not UTF-8 (byte {error.start} is {error.object[error.start]:#04x})") from None
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def inline_rows(text: str, path: Path, key: str) -> list[Row]:
-    """The items of the list at *key* of a YAML document."""
-    document = yaml.compose(text, Loader=_Yaml)
-    assert document is not None
-    values = yaml.load(text, Loader=_Yaml)[key]  # noqa: S506 - a SafeLoader
-    nodes = next(value.value for name, value in document.value if name.value == key)
-    return [Row(value, path, node.start_mark.line + 1, node) for value, node in zip(values, nodes, strict=True)]
+def file_rows(path: Path, content: bytes | None = None) -> Iterator[Row]:
+    """The rows of a ``.jsonl`` or ``.csv`` file with their line numbers; blank lines are passed over.
+
+    *content*: the file's bytes, where they were read before.
+    """
+    if path.suffix not in (".jsonl", ".csv"):
+        raise DataError(path, f"cases: {path.name!r} is neither .jsonl nor .csv")
+    text = _decoded(read_bytes(path) if content is None else content, path)
+    return _json_rows(text, path) if path.suffix == ".jsonl" else _csv_rows(text, path)
 
 
-def file_rows(path: Path) -> Iterator[Row]:
-    """The rows of a ``.jsonl`` or ``.csv`` file with their line numbers; blank lines are passed over."""
-    if path.suffix == ".jsonl":
-        return _json_rows(path)
-    if path.suffix == ".csv":
-        return _csv_rows(path)
-    raise SuiteError(f"{path}: cases: {path.name!r} is neither .jsonl nor .csv")
-
-
-def _json_rows(path: Path) -> Iterator[Row]:
-    for number, line in enumerate(read_text(path).split("\n"), start=1):
+def _json_rows(text: str, path: Path) -> Iterator[Row]:
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
             values = json.loads(line, object_pairs_hook=_no_duplicates)
         except (ValueError, RecursionError) as error:
-            raise SuiteError(f"{path}:{number}: not valid JSON: {error}; got {line.strip()!r:.60}") from None
+            raise DataError(f"{path}:{number}", f"not valid JSON: {error}; got {line.strip()!r:.60}") from None
         if not isinstance(values, dict):
-            raise SuiteError(f"{path}:{number}: expected a JSON object, got {line.strip()!r:.60}")
+            raise DataError(f"{path}:{number}", f"expected a JSON object, got {line.strip()!r:.60}")
         yield Row(values, path, number)
 
 
@@ -125,24 +155,24 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return mapping
 
 
-def _csv_rows(path: Path) -> Iterator[Row]:
+def _csv_rows(text: str, path: Path) -> Iterator[Row]:
     """Empty cells are absent; ``images`` are separated by ``;``; a column ``tags.x`` is the tag x."""
     # Not splitlines(): it also cuts at characters that are no line ends in CSV.
     csv.field_size_limit(LARGEST_CELL)
-    reader = csv.DictReader(io.StringIO(read_text(path), newline=""), strict=True)
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     names = _csv_header(reader, path)
     for name in names:
         if names.count(name) > 1:
-            raise SuiteError(f"{path}:1: column {name!r} is there twice")
+            raise DataError(f"{path}:1", f"column {name!r} is there twice")
     while True:
         try:
             cells = next(reader, None)
         except csv.Error as error:
-            raise SuiteError(f"{path}:{reader.line_num}: not valid CSV: {error}") from None
+            raise DataError(f"{path}:{reader.line_num}", f"not valid CSV: {error}") from None
         if cells is None:
             return
         if None in cells:
-            raise SuiteError(f"{path}:{reader.line_num}: {len(cells[None])} cells more than the header has columns")
+            raise DataError(f"{path}:{reader.line_num}", f"{len(cells[None])} cells more than the header has columns")
         filled = {name: cell for name, cell in cells.items() if cell}
         first = reader.line_num - sum(cell.count("\n") for cell in filled.values())  # cells may have line ends
         yield Row(_nested(filled), path, first)
@@ -152,7 +182,7 @@ def _csv_header(reader: csv.DictReader[str], path: Path) -> list[str]:
     try:
         return list(reader.fieldnames or ())
     except csv.Error as error:
-        raise SuiteError(f"{path}:1: not valid CSV: {error}") from None
+        raise DataError(f"{path}:1", f"not valid CSV: {error}") from None
 
 
 def _nested(cells: Mapping[str, str]) -> dict[str, Any]:
@@ -198,11 +228,6 @@ def _path_into(raw: Any, loc: Sequence[str | int]) -> list[str | int]:
             path.append(part)
             here = here[part]
     return path
-
-
-def yaml_line(text: str, where: Sequence[str | int]) -> int:
-    """The line (from 1) on which the value at *where* stands, or the closest parent that there is."""
-    return _descend(yaml.compose(text, Loader=_Yaml), where)
 
 
 def _descend(node: yaml.Node | None, where: Sequence[str | int]) -> int:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from pytest_mmsafety.errors import SetupError
+from pytest_mmsafety.errors import SetupError, nearest
 
 
 def write_atomically(path: Path, parts: Iterable[str]) -> None:
@@ -41,3 +41,21 @@ def check_writable(option: str, path: Path) -> None:
         folder = folder.parent
     if not folder.is_dir():
         raise SetupError(f"{option}: {path}: {folder} is not a folder")
+
+
+def file_or_name(spec: str, base: Path, named: Mapping[str, Path], option: str, kind: str) -> Path:
+    """The file *spec* below *base*, or the one that *named* calls so.
+
+    Raises :class:`SetupError` that begins with *option* and says what it is neither: a *kind* of file, or a name.
+    """
+    try:
+        if (path := base / spec).is_file():
+            return path
+    except (OSError, ValueError) as error:  # too long for a name, or not one at all
+        raise SetupError(f"{option}{spec!r:.60} is no path: {error}") from None
+    if spec in named:
+        return named[spec]
+    if not named:
+        raise SetupError(f"{option}{spec!r:.200} is not {kind}")
+    known = ", ".join(sorted(named))
+    raise SetupError(f"{option}{spec!r:.200} is neither {kind} nor one of {known}{nearest(spec, named)}")

@@ -1,21 +1,26 @@
-"""Gates: one line of a thresholds file each, and what becomes of it on a run."""
+"""Gates: one line of a thresholds file each, and its result on a run."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final, Literal
 
 from pytest_mmsafety.metrics import METRICS
-from pytest_mmsafety.statistics.multiplicity import HOLM
 
-PASSED = "passed"
-REPORTED = "reported"
-FAILED = "failed"
-INCONCLUSIVE = "inconclusive"
-NOT_EVALUATED = "not evaluated"
+Status = Literal["passed", "failed", "inconclusive", "reported", "not evaluated"]
+PASSED: Final = "passed"
+FAILED: Final = "failed"
+INCONCLUSIVE: Final = "inconclusive"
+REPORTED: Final = "reported"
+NOT_EVALUATED: Final = "not evaluated"
 
-EVIDENCE = "evidence"
-ASSURANCE = "assurance"
+Rule = Literal["evidence", "assurance"]
+EVIDENCE: Final = "evidence"
+ASSURANCE: Final = "assurance"
+
+Family = Literal["holm", "fdr", "none"]
+"""How the decisions of gates that belong together are adjusted (:mod:`pytest_mmsafety.statistics.multiplicity`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,15 +30,15 @@ class Gate:
     name: str
     metric: str
     where: Mapping[str, tuple[str, ...]]
-    """Tag -> accepted values. Also ``suite``. Empty: every case the metric speaks of."""
+    """Tag -> accepted values. Also ``suite``. Empty: every case that counts for the metric."""
     max: float | None
     min: float | None
-    rule: str
+    rule: Rule
     """``evidence``: fails only on proof of harm. ``assurance``: passes only on proof of safety."""
     alpha: float
     """1 - confidence of the two-sided interval; the chance of any wrong verdict in the family."""
     max_unscored: float
-    """Largest share of unscored answers with which the gate still speaks. With people's labels: of answers that they
+    """Maximum share of unscored answers; above it the gate is *not evaluated*. With people's labels: of answers they
     were not sure of, or of unscored ones if none of these is labelled."""
     judge: str = ""
     """Whose verdicts count, without the version; empty: the first verdict of each case."""
@@ -42,15 +47,15 @@ class Gate:
     max_regression: float | None = None
     """How much worse than the baseline, on the cases that both runs have, the metric may be; 0 to 1."""
     min_cases: int = 0
-    """With fewer scored cases (or pairs) the gate does not speak."""
+    """With fewer scored cases (or pairs) the gate is not evaluated."""
     min_clusters: int = 0
-    """With fewer clusters the gate does not speak."""
+    """With fewer clusters the gate is not evaluated."""
     zero_tolerance: tuple[Mapping[str, tuple[str, ...]], ...] = ()
     """Filters like ``where``: one failing case among the gate's that match one of them fails the gate."""
-    family: str = HOLM
+    family: Family = "holm"
     """How the claims of all gates with this rule and this family are adjusted: ``holm``, ``fdr`` or ``none``."""
 
-    def speaks_of(self, suite: str, tags: Mapping[str, str]) -> bool:
+    def applies_to(self, suite: str, tags: Mapping[str, str]) -> bool:
         """Whether a case counts for this gate."""
         return matches(self.where, suite, tags) and METRICS[self.metric].stratum(tags) is not None
 
@@ -76,40 +81,61 @@ def matches(accepted: Mapping[str, tuple[str, ...]], suite: str, tags: Mapping[s
 
 
 @dataclass(frozen=True, slots=True)
-class GateResult:
-    """The verdict of a gate, with all that a release manager needs to trust it."""
+class Interval:
+    """A number with its confidence interval at the gate's alpha."""
 
-    gate: Gate
-    status: str
-    """passed: the whole interval keeps the bound; failed: none of it does; inconclusive: it straddles, or the other
-    gates of the family make it too likely a chance; reported: there is nothing to keep."""
-    blocks: bool
-    """Whether this result makes the run fail."""
-    reason: str
-    """One sentence."""
-    estimate: float | None = None
-    low: float | None = None
-    high: float | None = None
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """The cases of a gate."""
+
     n: int = 0
     """Scored cases; all answers where people's labels correct the number."""
     clusters: int = 0
+    """Clusters that these cases form; 0 for a gate that was not evaluated."""
     unscored: int = 0
+    """Answered, but no judge could decide."""
     skipped: int = 0
     errors: int = 0
     missing: int = 0
     """Collected, but not run."""
-    baseline: float | None = None
-    """The metric in the baseline, over the cases that both runs have."""
-    difference: float | None = None
-    """How much worse than in the baseline it is on these cases; below 0: better."""
-    difference_low: float | None = None
-    difference_high: float | None = None
-    pairs: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A gate's metric in the run and in the baseline, on the cases that are scored in both."""
+
+    baseline: float
+    """The metric in the baseline, on these cases."""
+    difference: Interval
+    """How much worse than the baseline the run is; below 0: better."""
+    pairs: int
     """Cases scored in both runs."""
-    raw: float | None = None
-    """The number as the judge has it, of what it scored, where ``estimate`` is corrected for the judge's errors."""
-    raw_low: float | None = None
-    raw_high: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GateResult:
+    """The verdict of a gate, with all that a release manager needs to trust it."""
+
+    gate: Gate
+    status: Status
+    """passed: the whole interval keeps the bound; failed: none of it does; inconclusive: it straddles, or the other
+    gates of the family make it too likely a chance; reported: there is no bound to keep."""
+    blocks: bool
+    """Whether this result makes the run fail."""
+    reason: str
+    """One sentence."""
+    counts: Counts = Counts()
+    estimate: Interval | None = None
+    """The metric, 0 to 1, corrected where that was asked for; ``None``: the gate was not evaluated."""
+    raw: Interval | None = None
+    """The metric by the judge's own verdicts, where ``estimate`` is corrected for the judge's errors."""
+    comparison: Comparison | None = None
+    """With the baseline, for a gate with ``max_regression``."""
     p_value: float | None = None
     """Smallest alpha at which this gate alone proves what its rule asks for: harm (evidence) or safety (assurance)."""
     adjusted_p: float | None = None

@@ -23,12 +23,12 @@ def read_image(path: str) -> bytes:
     try:
         size = Path(path).stat().st_size
         if size > MAX_BYTES:
-            raise ImageError(f"{path}: image of {size / 2**20:.0f} MiB, at most {MAX_BYTES // 2**20} MiB are read")
+            raise ImageError(path, f"image of {size / 2**20:.0f} MiB, at most {MAX_BYTES // 2**20} MiB are read")
         data = Path(path).read_bytes()
     except (OSError, ValueError) as error:
-        raise ImageError(f"{path}: image cannot be read: {getattr(error, 'strerror', None) or error}") from error
+        raise ImageError(path, f"image cannot be read: {getattr(error, 'strerror', None) or error}") from error
     if not data:
-        raise ImageError(f"{path}: image is empty (0 bytes)")
+        raise ImageError(path, "image is empty (0 bytes)")
     return data
 
 
@@ -51,32 +51,33 @@ def decode(data: bytes, path: str) -> Image:
     Raises :class:`ImageError` for anything that is not a whole image of at most 64 million pixels. The
     size is read from the header, so a decompression bomb costs nothing.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    import PIL.Image  # here, so that digests can be taken while cases are collected
+    from PIL import ImageOps, UnidentifiedImageError
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            image = Image.open(io.BytesIO(data))
+            image = PIL.Image.open(io.BytesIO(data))
             width, height = image.size
             if width * height > MAX_PIXELS:
-                raise ImageError(f"{path}: image of {width} x {height} pixels, at most {MAX_PIXELS:,} are decoded")
+                raise ImageError(path, f"image of {width} x {height} pixels, at most {MAX_PIXELS:,} are decoded")
             upright = ImageOps.exif_transpose(image)
             return _on_white(upright)
     except UnidentifiedImageError as error:
-        raise ImageError(f"{path}: not an image that Pillow can read") from error
+        raise ImageError(path, "not an image that Pillow can read") from error
     except ImageError:
         raise
     except Exception as error:  # Pillow's readers let through whatever a damaged file makes them trip over
-        raise ImageError(f"{path}: damaged image: {error}") from error
+        raise ImageError(path, f"damaged image: {error}") from error
 
 
 def _on_white(image: Image) -> Image:
     """RGB; transparent parts become white, as a viewer would show them."""
-    from PIL import Image as Images
+    import PIL.Image
 
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         rgba = image.convert("RGBA")
-        return Images.alpha_composite(Images.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+        return PIL.Image.alpha_composite(PIL.Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
     if image.mode.startswith("I;16"):
         return image.point(lambda value: value / 256).convert("L").convert("RGB")  # convert() alone would clip
     return image.convert("RGB")

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pytest_mmsafety.documents import Row, file_rows
-from pytest_mmsafety.errors import SetupError, SuiteError, nearest
-
-if TYPE_CHECKING:
-    from pytest_mmsafety.run import Record
+from pytest_mmsafety.errors import DataError, nearest
+from pytest_mmsafety.run import Record
 
 WORST = 3
 """Of labels that are levels."""
@@ -28,7 +25,7 @@ class Label:
 
 
 @dataclass(frozen=True, slots=True)
-class Labels:
+class HumanLabels:
     """All labels of a run."""
 
     of: Mapping[str, Label]
@@ -37,25 +34,22 @@ class Labels:
     """Whether people chose among levels, rather than between failure or not."""
 
 
-def load_labels(path: Path, records: Sequence[Record]) -> Labels:
-    """Read labels of the answers of *records*. Raises :class:`SetupError` in one line, also if they are of others."""
+def load_labels(path: Path, records: Sequence[Record]) -> HumanLabels:
+    """Read labels of the answers of *records*. Raises :class:`DataError` in one line, also if they are of others."""
     if path.suffix != ".jsonl":
-        raise SetupError(f"{path}: not a .jsonl file; expected what mmsafety judge import wrote")
-    try:
-        rows = list(file_rows(path))
-    except SuiteError as error:
-        raise SetupError(str(error)) from None
+        raise DataError(path, "not a .jsonl file; expected what mmsafety judge import wrote")
+    rows = list(file_rows(path))
     if not rows:
-        raise SetupError(f"{path}: no labels; expected what mmsafety judge import wrote")
+        raise DataError(path, "no labels; expected what mmsafety judge import wrote")
     answered = {record.key: record for record in records if record.response is not None}
     levels = any(map(_has_levels, rows))
     labels: dict[str, Label] = {}
     for row in rows:
         key = _key(row, answered)
         if key in labels:
-            raise SetupError(f"{row.at()}: key: {key!r:.80} is labelled twice; expected one row a case")
+            raise DataError(row.at(), f"key: {key!r:.80} is labelled twice; expected one row a case")
         labels[key] = Label(_failure(row, levels=levels), _stands_for(row))
-    return Labels(labels, levels)
+    return HumanLabels(labels, levels)
 
 
 def _has_levels(row: Row) -> bool:
@@ -68,16 +62,14 @@ def _has_levels(row: Row) -> bool:
 def _key(row: Row, answered: Mapping[str, Record]) -> str:
     key = row.values.get("key")
     if not isinstance(key, str):
-        raise SetupError(
-            f"{row.at()}: key: {key!r:.80}; expected the key of a case, as mmsafety judge import writes it"
-        )
+        raise DataError(row.at(), f"key: {key!r:.80}; expected the key of a case, as mmsafety judge import writes it")
     if key not in answered:
-        raise SetupError(f"{row.at()}: key: {key!r:.80}; expected a case that this run has an answer to"
+        raise DataError(row.at(), f"key: {key!r:.80}; expected a case that this run has an answer to"
                          f"{nearest(key, answered)}")  # fmt: skip
     record = answered[key]
     if any(row.values.get(name) != getattr(record, name) for name in ("prompt", "response", "expected")):
-        raise SetupError(
-            f"{row.at()}: key: {key!r:.80}: the label is of another answer than this run's; expected labels of this run"
+        raise DataError(
+            row.at(), f"key: {key!r:.80}: the label is of another answer than this run's; expected labels of this run"
         )
     return key
 
@@ -86,17 +78,18 @@ def _failure(row: Row, *, levels: bool) -> float | None:
     label = row.values.get("label")
     most = WORST if levels else 1
     if label is not None and (type(label) is not int or not 0 <= label <= most):
-        raise SetupError(f"{row.at()}: label: {label!r:.40}; expected a whole number from 0 to {most}, or null")
+        raise DataError(row.at(), f"label: {label!r:.40}; expected a whole number from 0 to {most}, or null")
     return None if label is None else label / most
 
 
 def _stands_for(row: Row) -> float:
     weight = row.values.get("weight")
     if weight is None:
-        raise SetupError(
-            f"{row.at()}: no weight, so it is not known how the sample was drawn; expected an import with sample.json "
-            "beside the labels (or 1 in every row, if all chances were equal)"
+        raise DataError(
+            row.at(),
+            "no weight, so it is not known how the sample was drawn; expected an import with sample.json "
+            "beside the labels (or 1 in every row, if all chances were equal)",
         )
     if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < 1e9:
-        raise SetupError(f"{row.at()}: weight: {weight!r:.40}; expected a number above 0")
+        raise DataError(row.at(), f"weight: {weight!r:.40}; expected a number above 0")
     return float(weight)

@@ -52,7 +52,7 @@ class Metric:
         return 1 - score if self.higher_is_better else score
 
     def stratum(self, tags: Mapping[str, str]) -> str | None:
-        """The stratum of a case; ``None`` if the metric does not speak of it."""
+        """The stratum of a case; ``None`` if it does not count for the metric."""
         if any(tags.get(tag) != value for tag, value in self.where.items()):
             return None
         return self.strata.get(tuple(tags.get(tag, "") for tag in self.stratum_tags)) if self.stratum_tags else ""
@@ -176,3 +176,8 @@ METRICS = {
         ),
     )
 }
+
+
+def title_of(metric: str) -> str:
+    """The name of a metric in words, ``over-refusal rate``; also of one that is not known."""
+    return metric.replace("over_refusal", "over-refusal").replace("_", " ")

@@ -1,4 +1,4 @@
-"""An outcome: what came of one case. The one thing that crosses a process border."""
+"""An outcome: the answer to one case with its verdicts. The one thing that crosses a process border."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pytest_mmsafety.cases import SkipKind
 from pytest_mmsafety.verdicts import Verdict
-
-NOT_ASKED = "early stop: no gate needs its answer any more"
-"""Why a case was skipped that an early stop saved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +21,12 @@ class Outcome:
     """The first one is gated; others stand beside it."""
     error: str = ""
     """Why it could not be found out, or empty."""
+    error_file: str = ""
+    """Path of the file that the error is about, or empty."""
     skipped: str = ""
-    """Why it was not asked, or empty."""
+    """Why it was not asked, for a person; empty: it was."""
+    skip_kind: SkipKind = ""
+    """The same for a program."""
     image_digests: tuple[str, ...] = ()
     seconds: float = 0.0
     """The case's share of its batch's time; 0 for an answer from the store."""
@@ -43,7 +45,9 @@ class Outcome:
             "response": self.response,
             "verdicts": [verdict.to_dict() for verdict in self.verdicts],
             "error": self.error,
+            "error_file": self.error_file,
             "skipped": self.skipped,
+            "skip_kind": self.skip_kind,
             "image_digests": list(self.image_digests),
             "seconds": self.seconds,
             "stored": self.stored,
@@ -56,7 +60,9 @@ class Outcome:
             response=data["response"],
             verdicts=tuple(Verdict(**verdict) for verdict in data["verdicts"]),
             error=data["error"],
+            error_file=data["error_file"],
             skipped=data["skipped"],
+            skip_kind=data["skip_kind"],
             image_digests=tuple(data["image_digests"]),
             seconds=data["seconds"],
             stored=data["stored"],

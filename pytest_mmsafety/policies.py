@@ -10,14 +10,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from pytest_mmsafety.cases import OVER_REFUSAL, VULNERABILITY
-from pytest_mmsafety.documents import first_problem, parse_yaml, read_text, yaml_line
-from pytest_mmsafety.errors import SetupError, SuiteError, nearest
-from pytest_mmsafety.gates import ASSURANCE, Gate
+from pytest_mmsafety.documents import Document, first_problem
+from pytest_mmsafety.errors import DataError, SetupError, nearest
+from pytest_mmsafety.files import file_or_name, shipped
+from pytest_mmsafety.gates import ASSURANCE, Family, Gate, Rule
 from pytest_mmsafety.metrics import BOTH, HARM, METRICS, NEITHER, REFUSAL
 
 _Name = Annotated[
@@ -26,10 +27,8 @@ _Name = Annotated[
 _Share = Annotated[float, Field(ge=0, le=1)]
 _Text = Annotated[str, StringConstraints(min_length=1)]
 _Where = dict[_Text, _Text | Annotated[list[_Text], Field(min_length=1)]]
-_Rule = Literal["evidence", "assurance"]
 _Alpha = Annotated[float, Field(gt=0, lt=0.5)]
 _Count = Annotated[int, Field(ge=0)]
-_Family = Literal["holm", "fdr", "none"]
 
 
 class _Strict(BaseModel):
@@ -37,17 +36,17 @@ class _Strict(BaseModel):
 
 
 class _Defaults(_Strict):
-    rule: _Rule = "evidence"
+    rule: Rule = "evidence"
     """evidence: a gate fails only on proof of harm. assurance: it passes only on proof of safety."""
     alpha: _Alpha = 0.05
     """The interval has level 1 - alpha; in a family, the chance of any wrong verdict."""
     max_unscored: _Share = 0.1
-    """Share of unscored answers above which a gate does not speak."""
+    """Share of unscored answers above which a gate is not evaluated."""
     min_cases: _Count = 0
-    """Scored cases below which a gate does not speak."""
+    """Scored cases below which a gate is not evaluated."""
     min_clusters: _Count = 0
-    """Clusters of scored cases below which a gate does not speak."""
-    family: _Family = "holm"
+    """Clusters of scored cases below which a gate is not evaluated."""
+    family: Family = "holm"
     """How gates of one rule are judged together. holm: any wrong verdict counts. fdr: their share. none: each alone."""
 
 
@@ -66,7 +65,7 @@ class _GateRow(_Strict):
     """How much worse than the baseline it may be on the cases that both runs have; 0.02 is two points."""
     zero_tolerance: list[_Text | Annotated[_Where, Field(min_length=1)]] = []
     """Categories, or filters like where: one failing case among them fails the gate."""
-    rule: _Rule | None = None
+    rule: Rule | None = None
     """Instead of the default."""
     alpha: _Alpha | None = None
     """Instead of the default."""
@@ -76,26 +75,23 @@ class _GateRow(_Strict):
     """Instead of the default."""
     min_clusters: _Count | None = None
     """Instead of the default."""
-    family: _Family | None = None
+    family: Family | None = None
     """Instead of the default."""
     judge: str = ""
     """Whose verdicts count; default: the first of each case."""
     why: str = ""
-    """A sentence for whoever reads the failure."""
+    """A sentence for the reader of a failure."""
 
     @model_validator(mode="after")
     def _sensible(self) -> _GateRow:
         if self.metric not in METRICS:
             known = ", ".join(METRICS)
-            raise ValueError(
-                f"metric: {self.metric!r} is not known; expected one of {known}{nearest(self.metric, METRICS)}"
-            )
+            near = nearest(self.metric, METRICS)
+            raise ValueError(f"metric: {self.metric!r} is not known; expected one of {known}{near}")
         judges = entry_points(group="mmsafety.judges").names
         if self.judge and self.judge not in judges:
-            raise ValueError(
-                f"judge: {self.judge!r} is not known; expected one of {', '.join(sorted(judges))}"
-                f"{nearest(self.judge, judges)}"
-            )
+            known, near = ", ".join(sorted(judges)), nearest(self.judge, judges)
+            raise ValueError(f"judge: {self.judge!r} is not known; expected one of {known}{near}")
         better = "min" if METRICS[self.metric].higher_is_better else "max"
         worse = "max" if better == "min" else "min"
         unbounded = (
@@ -135,34 +131,35 @@ class Policy:
 def read_policy(path: Path) -> Policy:
     """Read and check a thresholds file. Raises :class:`SetupError`: file, line, field, value, what was expected."""
     try:
-        text = read_text(path)
-        raw = parse_yaml(text, path)
+        document = Document(path)
+        raw = document.values
         if not isinstance(raw, dict):
-            raise SuiteError(f"{path}:1: thresholds are a YAML mapping with 'policy' and 'gates'; got {raw!r:.60}")
+            raise DataError(f"{path}:1", f"thresholds are a YAML mapping with 'policy' and 'gates'; got {raw!r:.60}")
         parsed = _PolicyFile.model_validate(raw)
-    except SuiteError as error:
+    except DataError as error:
         raise SetupError(f"--thresholds: {error}") from None
     except ValidationError as error:
-        raise SetupError(f"--thresholds: {_problem(error, raw, text, path)}") from None
+        raise SetupError(f"--thresholds: {_problem(error, document)}") from None
     names = [gate.name for gate in parsed.gates]
     for i, name in enumerate(names):
         if name in names[:i]:
-            raise SetupError(f"--thresholds: {path}:{yaml_line(text, ['gates', i])}: two gates are called {name!r}")
+            raise SetupError(f"--thresholds: {document.at(['gates', i])}: two gates are called {name!r}")
     gates = tuple(_gate(row, parsed.defaults) for row in parsed.gates)
     for i, gate in enumerate(gates):
         if problem := _impossible(gate):
-            raise SetupError(f"--thresholds: {path}:{yaml_line(text, ['gates', i])}: {gate.name}: {problem}")
+            raise SetupError(f"--thresholds: {document.at(['gates', i])}: {gate.name}: {problem}")
     if not parsed.one_sided:
         _two_sided(gates, path)
     return Policy(parsed.policy, path, gates)
 
 
-def _problem(error: ValidationError, raw: Any, text: str, path: Path) -> str:
+def _problem(error: ValidationError, document: Document) -> str:
+    raw = document.values
     where, _ = first_problem(error, raw, _PolicyFile)
     parts: dict[str, type[BaseModel]] = {"gates": _GateRow, "defaults": _Defaults}
     model = parts.get(str(where[0]), _PolicyFile) if len(where) > 1 else _PolicyFile
     where, problem = first_problem(error, raw, model)
-    return f"{path}:{yaml_line(text, where)}: {problem}"
+    return f"{document.at(where)}: {problem}"
 
 
 def _gate(row: _GateRow, defaults: _Defaults) -> Gate:
@@ -215,7 +212,7 @@ def _sides(gate: Gate) -> set[str]:
     aspects = gate.where.get("aspect", (VULNERABILITY, OVER_REFUSAL))
     sides = {side for aspect, side in ((VULNERABILITY, HARM), (OVER_REFUSAL, REFUSAL)) if aspect in aspects}
     if metric.harmless and gate.max_regression is None and gate.bound is not None:
-        # Whoever always complies is right about the harmless stratum, whoever always refuses about the others.
+        # Always complying is right in the harmless stratum, always refusing in the others.
         if gate.bound <= metric.weights[metric.harmless]:
             sides.discard(HARM)
         if gate.bound <= 1 - metric.weights[metric.harmless]:
@@ -249,20 +246,10 @@ def _is_title(key: str, value: Any) -> bool:
 
 def find_policy(spec: str, folders: Sequence[Path], base: Path) -> Path:
     """The thresholds file that ``--thresholds`` names: a path below *base*, or a name in one of *folders*."""
-    try:
-        if (path := base / spec).is_file():
-            return path
-    except (OSError, ValueError) as error:
-        raise SetupError(f"--thresholds: {spec!r:.60} is no path: {error}") from None
-    named = {p.stem: p for folder in reversed(folders) for p in sorted(folder.glob("*.yaml"))}
-    if spec in named:
-        return named[spec]
-    known = ", ".join(sorted(named))
-    raise SetupError(f"--thresholds: {spec!r} is neither a file nor one of {known}{nearest(spec, named)}")
+    named = {path.stem: path for folder in reversed(folders) for path in sorted(folder.glob("*.yaml"))}
+    return file_or_name(spec, base, named, "--thresholds: ", "a file")
 
 
 def policy_named(spec: str) -> Policy:
     """The policy of a thresholds file or the shipped one of that name. Raises :class:`SetupError`."""
-    from pytest_mmsafety.files import shipped
-
     return read_policy(find_policy(spec, [Path("thresholds"), shipped("thresholds")], Path.cwd()))

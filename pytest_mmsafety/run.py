@@ -6,7 +6,6 @@ The file format is described in ``docs/run-file.md``.
 from __future__ import annotations
 
 import json
-import os
 import platform
 import re
 from collections.abc import Iterator, Mapping
@@ -17,14 +16,14 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from pytest_mmsafety.cases import Case, cluster_of
+from pytest_mmsafety.cases import Case, SkipKind, cluster_of
 from pytest_mmsafety.errors import SetupError
 from pytest_mmsafety.files import write_atomically
 from pytest_mmsafety.gates import GateResult
 from pytest_mmsafety.outcomes import Outcome
 from pytest_mmsafety.verdicts import Verdict
 
-FORMAT = "mmsafety-run/1"
+FORMAT = "mmsafety-run/2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +52,7 @@ class Record:
     verdicts: tuple[Verdict, ...]
     error: str
     skipped: str
+    skip_kind: SkipKind
     seconds: float
     stored: bool
 
@@ -76,6 +76,24 @@ class SuiteInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class RunSettings:
+    """The options that a run was made with, as far as they may be written down: no secrets, no paths."""
+
+    model: str
+    """``--model``; of a path the last part."""
+    model_args: Mapping[str, str] = field(default_factory=dict)
+    judge: str = ""
+    judge_args: Mapping[str, str] = field(default_factory=dict)
+    batch_size: int = 8
+    samples: int = 1
+    subset: float = 1.0
+    """Share of each suite that the run is about, above 0 to 1."""
+    early_stop: bool = False
+    target_calls: int = 0
+    """Batches that the target was asked; 0: every answer came from the store."""
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """Everything that a gate, a comparison or a report needs."""
 
@@ -88,8 +106,7 @@ class Run:
     """Of this package."""
     environment: Mapping[str, str]
     """Versions of Python and of the libraries that produced the answers."""
-    settings: Mapping[str, str]
-    """Batch size, model arguments, selection."""
+    settings: RunSettings
     suites: tuple[SuiteInfo, ...]
     records: tuple[Record, ...]
     gates: tuple[GateResult, ...] = ()
@@ -100,13 +117,11 @@ class Run:
 
 
 def make_record(case: Case, outcome: Outcome | None, root: Path) -> Record:
-    """A case with what came of it; without an outcome it was collected but not run."""
+    """A case with its outcome; without one it was collected but not run."""
     outcome = outcome or Outcome(case.key)
     digests = outcome.image_digests or ("",) * len(case.images)
-    names = (
-        Path(path).relative_to(root).as_posix() if Path(path).is_relative_to(root) else Path(path).name
-        for path in case.images
-    )
+    names = (_public_name(path, root) for path in case.images)
+    error = f"{_public_name(outcome.error_file, root)}: {outcome.error}" if outcome.error_file else outcome.error
     return Record(
         key=case.key,
         suite=case.suite,
@@ -118,11 +133,17 @@ def make_record(case: Case, outcome: Outcome | None, root: Path) -> Record:
         cluster=cluster_of(case, outcome.image_digests),
         response=outcome.response,
         verdicts=outcome.verdicts,
-        error=outcome.error.replace(f"{root}{os.sep}", ""),
+        error=error,
         skipped=outcome.skipped,
+        skip_kind=outcome.skip_kind,
         seconds=outcome.seconds,
         stored=outcome.stored,
     )
+
+
+def _public_name(path: str, root: Path) -> str:
+    """Relative to the suite's folder or the data set; of any other path the last part."""
+    return Path(path).relative_to(root).as_posix() if Path(path).is_relative_to(root) else Path(path).name
 
 
 def save_run(run: Run, path: Path) -> None:
@@ -154,7 +175,10 @@ def load_run(path: Path) -> Run:
         raise SetupError(f"{path}: not a run file: {error}") from None
     found = content.pop("format", None) if isinstance(content, dict) else None
     if found != FORMAT:
-        raise SetupError(f"{path}: not a run file of this program: format is {found!r}, expected {FORMAT!r}")
+        again = "; make it again: pytest --model=... --save-run=FILE (stored answers are not asked for again)"
+        older = isinstance(found, str) and found.startswith("mmsafety-run/")
+        what = f"a run file of another version{again}" if older else "not a run file of this program"
+        raise SetupError(f"{path}: {what}; format is {found!r:.40}, expected {FORMAT!r}")
     try:
         return TypeAdapter(Run).validate_python(content)
     except ValidationError as error:

@@ -23,7 +23,7 @@ from pytest_mmsafety.verdicts import Verdict
 VERSION = 1
 APPLICATION = 0x6D6D7361
 """``mmsa``: what SQLite calls an application id; tells our files from those of other programs."""
-PATIENCE = 60.0
+BUSY_TIMEOUT = 60.0
 """Seconds to wait for another process that writes."""
 _LOOKUP = 500  # SQLite takes at least 999 variables in a statement
 
@@ -93,7 +93,7 @@ class Store:
     def _open(self, path: Path | None) -> sqlite3.Connection:
         # The engine's thread is the only one to use it after this; sqlite3 would forbid the change of thread.
         connection = sqlite3.connect(
-            path or ":memory:", timeout=PATIENCE, check_same_thread=False, isolation_level=None
+            path or ":memory:", timeout=BUSY_TIMEOUT, check_same_thread=False, isolation_level=None
         )
         connection.execute("BEGIN IMMEDIATE")  # two that make a new store at once: one waits for the other
         (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
@@ -120,7 +120,7 @@ class Store:
     def _log_ahead(self, connection: sqlite3.Connection) -> None:
         """Write-ahead logging: readers never wait, and a killed process loses nothing that was committed."""
         connection.execute("PRAGMA synchronous = NORMAL")
-        until = time.monotonic() + PATIENCE
+        until = time.monotonic() + BUSY_TIMEOUT
         while True:  # unlike everything else, this switch does not wait for other processes by itself
             try:
                 connection.execute("PRAGMA journal_mode = WAL")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -16,8 +16,9 @@ from typing import Annotated, Any, Protocol
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from pytest_mmsafety.cases import EXPECTATIONS, STANDARD_TAGS, Case, is_expectation
-from pytest_mmsafety.documents import Row, file_rows, first_problem, inline_rows, parse_yaml, read_text, yaml_line
-from pytest_mmsafety.errors import MmsafetyError, SuiteError, nearest
+from pytest_mmsafety.documents import Document, Row, file_rows, first_problem, read_bytes
+from pytest_mmsafety.errors import DataError, nearest
+from pytest_mmsafety.files import file_or_name, shipped
 
 SUITE_SUFFIXES = (".yaml", ".yml")
 
@@ -108,6 +109,8 @@ class Suite:
     """The folder that images are named relative to."""
     data: str = ""
     """The ``--data`` name whose folder the cases come from; empty for a suite with cases of its own."""
+    places: Mapping[str, str] = field(default_factory=dict)
+    """Id of a case -> ``file:line``, for a suite with cases of its own."""
 
     @property
     def wants_data(self) -> bool:
@@ -151,25 +154,26 @@ def _shuffled(name: str) -> bytes:
 def read_suite(path: Path, data: Mapping[str, Path] | None = None) -> Suite:
     """Read and check a suite file.
 
-    *data* maps the names given with ``--data`` to folders. Raises :class:`SuiteError`: one line with
+    *data* maps the names given with ``--data`` to folders. Raises :class:`DataError`: one line with
     file, line, field, value, what was expected and the nearest match.
     """
-    text = read_text(path)
-    header = _read_header(text, path)
-    content, root, data_name = text.encode(), path.parent, ""
+    document = Document(path)
+    header = _read_header(document)
+    content, root, data_name = document.content, path.parent, ""
     cases: list[Case] = []
+    places: dict[str, str] = {}
     if header.loader is not None:
-        loader = _known(header.loader, "mmsafety.loaders", f"{path}: loader")
+        loader = _known(header.loader, "mmsafety.loaders", document.at(["loader"]), "loader")
         data_name = header.data or loader
         if data and data_name in data:
             root = data[data_name]
             cases = _official_cases(loader, root, header.suite)
     else:
-        rows, beside = _rows(header, text, path)
+        rows, beside = _rows(header, document)
         content += beside
-        cases = _checked_cases(rows, header, root)
+        cases, places = _checked_cases(rows, header, root)
         if not cases:
-            raise SuiteError(f"{path}: suite {header.suite!r} has no cases")
+            raise DataError(path, f"suite {header.suite!r} has no cases")
     return Suite(
         name=header.suite,
         path=path,
@@ -180,29 +184,33 @@ def read_suite(path: Path, data: Mapping[str, Path] | None = None) -> Suite:
         sha256=hashlib.sha256(content).hexdigest(),
         root=root.resolve(),
         data=data_name,
+        places=places,
     )
 
 
-def _read_header(text: str, path: Path) -> _Header:
-    raw = parse_yaml(text, path)
+def _read_header(document: Document) -> _Header:
+    raw, path = document.values, document.path
     if not isinstance(raw, dict):
-        raise SuiteError(f"{path}:1: a suite is a YAML mapping with 'suite', 'benchmark' and 'cases'; got {raw!r:.60}")
+        raise DataError(
+            f"{path}:1", f"a suite is a YAML mapping with 'suite', 'benchmark' and 'cases'; got {raw!r:.60}"
+        )
     try:
         header = _Header.model_validate(raw)
     except ValidationError as error:
         where, problem = first_problem(error, raw, _Header)
-        raise SuiteError(f"{path}:{yaml_line(text, where)}: {problem}") from None
+        raise DataError(document.at(where), problem) from None
     for judge in header.judges:
-        _known(judge, "mmsafety.judges", f"{path}:{yaml_line(text, ['judges'])}: judges")
+        _known(judge, "mmsafety.judges", document.at(["judges"]), "judges")
     return header
 
 
-def _rows(header: _Header, text: str, path: Path) -> tuple[Iterable[Row], bytes]:
+def _rows(header: _Header, document: Document) -> tuple[Iterable[Row], bytes]:
     """The rows of the suite, and the content of the file that they come from if it is another."""
     if not isinstance(header.cases, str):
-        return inline_rows(text, path, "cases"), b""
-    beside = _inside(path.parent, header.cases, f"{path}:{yaml_line(text, ['cases'])}: cases")
-    return file_rows(beside), beside.read_bytes()
+        return document.rows("cases"), b""
+    beside = _inside(document.path.parent, header.cases, document.at(["cases"]), "cases")
+    content = read_bytes(beside)
+    return file_rows(beside, content), content
 
 
 def _official_cases(loader: str, root: Path, suite: str) -> list[Case]:
@@ -215,14 +223,16 @@ def _registered(group: str) -> tuple[str, ...]:
     return tuple(sorted(entry_points(group=group).names))
 
 
-def _known(name: str, group: str, where: str) -> str:
+def _known(name: str, group: str, where: str, key: str) -> str:
     names = _registered(group)
     if name not in names:
-        raise SuiteError(f"{where}: {name!r} is not known; expected one of {', '.join(names)}{nearest(name, names)}")
+        problem = f"{key}: {name!r} is not known; expected one of {', '.join(names)}"
+        raise DataError(where, problem, nearest(name, names))
     return name
 
 
-def _checked_cases(rows: Iterable[Row], header: _Header, root: Path) -> list[Case]:
+def _checked_cases(rows: Iterable[Row], header: _Header, root: Path) -> tuple[list[Case], dict[str, str]]:
+    """The cases, and ``file:line`` of each by its id."""
     first_seen: dict[str, Row] = {}
     images: dict[str, str] = {}
     tag_sets: dict[tuple[tuple[str, str], ...], dict[str, str]] = {}
@@ -232,27 +242,28 @@ def _checked_cases(rows: Iterable[Row], header: _Header, root: Path) -> list[Cas
             parsed = _CaseRow.model_validate(row.values)
         except ValidationError as error:
             where, problem = first_problem(error, row.values, _CaseRow)
-            raise SuiteError(f"{row.at(where)}: {problem}") from None
+            raise DataError(row.at(where), f"{problem}") from None
         if (earlier := first_seen.setdefault(parsed.id, row)) is not row:
-            raise SuiteError(
-                f"{row.at(['id'])}: id: {parsed.id!r} is used twice, first in line {earlier.line}; "
-                "expected ids that are unique in the suite"
+            raise DataError(
+                row.at(["id"]),
+                f"id: {parsed.id!r} is used twice, first in line {earlier.line}; "
+                "expected ids that are unique in the suite",
             )
         for i, judge in enumerate(parsed.judges):
-            _known(judge, "mmsafety.judges", f"{row.at(['judges', i])}: judges")
+            _known(judge, "mmsafety.judges", row.at(["judges", i]), "judges")
         for i, name in enumerate(parsed.images):
             if name not in images:
-                images[name] = str(_inside(root, name, f"{row.at(['images', i])}: images"))
+                images[name] = str(_inside(root, name, row.at(["images", i]), "images"))
         case = _case(parsed, header, tuple(images[name] for name in parsed.images), row)
         tags = tag_sets.setdefault(tuple(case.tags.items()), dict(case.tags))  # few sets, shared by many cases
         cases.append(replace(case, tags=tags))
-    return cases
+    return cases, {id_: row.at() for id_, row in first_seen.items()}
 
 
 def _case(row: _CaseRow, header: _Header, images: tuple[str, ...], source: Row) -> Case:
     expected = row.expected or header.expected
     if expected is None:
-        raise SuiteError(f"{source.at()}: expected: missing, here and in the header of the suite")
+        raise DataError(source.at(), "expected: missing, here and in the header of the suite")
     own = {tag: value for tag in STANDARD_TAGS if (value := getattr(row, tag, None)) is not None}
     tags = {"benchmark": header.benchmark, **header.tags, **own, **row.tags}
     return Case(
@@ -268,21 +279,22 @@ def _case(row: _CaseRow, header: _Header, images: tuple[str, ...], source: Row) 
     )
 
 
-def _inside(root: Path, name: str, where: str) -> Path:
+def _inside(root: Path, name: str, where: str, key: str) -> Path:
     """The file *name* below *root*, which must exist and must not lead outside."""
     try:
         folder = root.resolve()
         file = (folder / name).resolve()
         exists = file.is_file()
     except (OSError, ValueError, RuntimeError) as error:  # too long, a NUL, links in a circle
-        raise SuiteError(f"{where}: {name!r:.60} is no path: {error}") from None
+        raise DataError(where, f"{key}: {name!r:.60} is no path: {error}") from None
     if not file.is_relative_to(folder):
-        raise SuiteError(f"{where}: {name!r} leads outside of {root}; expected a path inside the suite's folder")
+        raise DataError(where, f"{key}: {name!r} leads outside of {root}; expected a path inside the suite's folder")
     if not exists:
         siblings = (
             [p.relative_to(folder).as_posix() for p in file.parent.glob("*") if p.is_file()] if file != folder else []
         )
-        raise SuiteError(f"{where}: {name!r} does not exist; expected a file inside {root}{nearest(name, siblings)}")
+        problem = f"{key}: {name!r} does not exist; expected a file inside {root}"
+        raise DataError(where, problem, nearest(name, siblings))
     return file
 
 
@@ -290,7 +302,7 @@ def _grouped(cases: Sequence[Case], group_by: Sequence[str], path: Path) -> dict
     known = {"id", *STANDARD_TAGS, *(tag for case in cases for tag in case.tags)}
     for key in group_by:
         if cases and key not in known:
-            raise SuiteError(f"{path}: group_by: {key!r} is not a tag of any case{nearest(key, known)}")
+            raise DataError(path, f"group_by: {key!r} is not a tag of any case", nearest(key, known))
     by_values: dict[tuple[str, ...], list[Case]] = {}
     for case in cases:
         values = tuple(case.id if key == "id" else case.tags.get(key, "") for key in group_by)
@@ -299,7 +311,7 @@ def _grouped(cases: Sequence[Case], group_by: Sequence[str], path: Path) -> dict
     for values, members in by_values.items():
         name = _group_name(values)
         if name in groups:
-            raise SuiteError(f"{path}: group_by: two groups would both be called {name!r}; rename a tag")
+            raise DataError(path, f"group_by: two groups would both be called {name!r}; rename a tag")
         groups[name] = tuple(members)
     return groups
 
@@ -319,16 +331,12 @@ def common_tags(cases: Sequence[Case]) -> dict[str, str]:
 
 
 def suite_file(name: str) -> Path:
-    """The suite file *name*, or the shipped one of that name. Raises :class:`MmsafetyError`."""
-    from pytest_mmsafety.files import shipped
-
+    """The suite file *name*, or the shipped one of that name. Raises :class:`SetupError`."""
     path = Path(name)
-    if path.exists() or path.suffix:
-        return path
-    names = [file.stem for file in shipped("cases").glob("*.yaml")]
-    if name not in names:
-        raise MmsafetyError(f"{name!r} is neither a file nor one of {', '.join(sorted(names))}{nearest(name, names)}")
-    return shipped("cases") / f"{name}.yaml"
+    if path.suffix in SUITE_SUFFIXES:
+        return path  # one that is missing is reported where it is read
+    named = {file.stem: file for file in shipped("cases").glob("*.yaml")}
+    return file_or_name(name, Path(), named, "", "a suite file")
 
 
 MARK = "~"

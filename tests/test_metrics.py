@@ -6,12 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from pytest_mmsafety.evaluation.evaluate import evaluate_gates
-from pytest_mmsafety.gates import ASSURANCE, Gate
 from pytest_mmsafety.metrics import BOTH, HARM, METRICS, NEITHER, REFUSAL
-from pytest_mmsafety.run import Record
 from pytest_mmsafety.statistics.estimates import clustered_share
-from pytest_mmsafety.verdicts import Verdict, score_by
+from pytest_mmsafety.testing import make_verdict
+from pytest_mmsafety.verdicts import score_by
 
 # MMSafeAware, Table 1: accuracy on typical, attack and over-safe items, and the column Total, in percent.
 TABLE_1 = {
@@ -99,46 +97,6 @@ def test_the_formulas_tell_published_rows_apart() -> None:
         assert found != pytest.approx(row[2], abs=ROUNDING)
 
 
-def record(number: int, score: float | None, bucket: str, **tags: str) -> Record:
-    return Record(
-        key=f"s/{number}",
-        suite="s",
-        id=str(number),
-        tags={"bucket": bucket, **tags},
-        expected="yes",
-        prompt="p",
-        images=(),
-        cluster=str(number),
-        response="r",
-        verdicts=(Verdict("yes-no/1", "x", score), Verdict("mmsafeaware-legacy/2", "x", 1.0)),
-        error="",
-        skipped="",
-        seconds=0.0,
-        stored=False,
-    )
-
-
-def test_sizes_of_the_buckets_do_not_move_macro() -> None:
-    gate = Gate("g", "mmsafeaware_overall_macro", {}, None, 0.5, ASSURANCE, 0.05, 0.1)
-    shares = {"typical": (0.9, 40), "attack": (0.5, 200), "over-safe": (0.1, 10)}
-    rows = [
-        record(1000 * k + i, 0.0 if i < round(share * count) else 1.0, bucket)
-        for k, (bucket, (share, count)) in enumerate(shares.items())
-        for i in range(count)
-    ]
-    (result,) = evaluate_gates(rows, [gate])
-    assert result.estimate == pytest.approx(0.5)
-    (micro,) = evaluate_gates(rows, [Gate("g", "mmsafeaware_overall_micro", {}, None, 0.5, ASSURANCE, 0.05, 0.1)])
-    assert micro.estimate == pytest.approx((1026 * (36 + 100) / 240 + 497 * 0.1) / 1523)
-
-
-def test_usb_labels_give_safety_rate_and_attack_success_rate() -> None:
-    """USB labels [1, 2, 3, 3]: two safe, two unsafe."""
-    rows = [record(i, score, "x", aspect="vulnerability") for i, score in enumerate([0.0, 0.0, 1.0, 1.0])]
-    gate = Gate("g", "attack_success_rate", {}, 0.5, None, ASSURANCE, 0.05, 0.1)
-    assert evaluate_gates(rows, [gate])[0].estimate == pytest.approx(0.5)
-
-
 @pytest.mark.parametrize("name", METRICS)
 def test_weights_sum_to_one_and_belong_to_strata(name: str) -> None:
     metric = METRICS[name]
@@ -192,17 +150,17 @@ def test_what_one_case_contributes(name: str, score: float | None, expected: flo
         ("mllmguard_noise_asd", {"technique": "position-swapping"}, None),
     ],
 )
-def test_whom_a_metric_speaks_of(name: str, tags: dict[str, str], expected: str | None) -> None:
+def test_the_cases_that_a_metric_counts(name: str, tags: dict[str, str], expected: str | None) -> None:
     assert METRICS[name].stratum(tags) == expected
 
 
 def test_a_verdict_is_chosen_by_the_name_of_its_judge() -> None:
-    row = record(1, 0.0, "attack")
-    assert score_by(row.verdicts, "") == 0.0
-    assert score_by(row.verdicts, "yes-no") == 0.0
-    assert score_by(row.verdicts, "mmsafeaware-legacy") == 1.0
-    assert score_by(row.verdicts, "mmsafeaware") is None
-    assert score_by(row.verdicts, "yes-no/1") is None
+    verdicts = (make_verdict(0.0, "yes-no/1"), make_verdict(1.0, "mmsafeaware-legacy/2"))
+    assert score_by(verdicts, "") == 0.0
+    assert score_by(verdicts, "yes-no") == 0.0
+    assert score_by(verdicts, "mmsafeaware-legacy") == 1.0
+    assert score_by(verdicts, "mmsafeaware") is None
+    assert score_by(verdicts, "yes-no/1") is None
 
 
 def test_a_share_is_at_most_one() -> None:

@@ -12,70 +12,56 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Project, row
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_mmsafety.cases import Case
 from pytest_mmsafety.errors import SetupError
 from pytest_mmsafety.evaluation.evaluate import evaluate_gates
 from pytest_mmsafety.files import write_atomically
-from pytest_mmsafety.gates import Gate
 from pytest_mmsafety.outcomes import Outcome
-from pytest_mmsafety.run import FORMAT, ImageRef, Record, Run, SuiteInfo, load_run, make_record, save_run
+from pytest_mmsafety.run import FORMAT, ImageRef, Record, Run, RunSettings, load_run, save_run
+from pytest_mmsafety.run import make_record as record_of
+from pytest_mmsafety.testing import make_case, make_gate, make_record, make_run, make_verdict
 from pytest_mmsafety.verdicts import Verdict
 
 ODD = "你好 👍 \x00\x01\x1b[31m \u2028\u2029 \\ \" ' </script> \r\n " + "长" * 100_000
 
 
-def record(number: int = 1, **keys: Any) -> Record:
-    defaults: dict[str, Any] = {
-        "key": f"s/{number}",
-        "suite": "s",
-        "id": str(number),
+def record(number: int = 1, **changes: Any) -> Record:
+    """A record with something in every field."""
+    values: dict[str, Any] = {
         "tags": {"benchmark": "usb", "类别": "隐私"},
-        "expected": "yes",
         "prompt": "p",
         "images": (ImageRef("images/图.png", "ab" * 32), ImageRef("gone.png", "")),
-        "cluster": str(number),
         "response": "r",
-        "verdicts": (Verdict("yes-no/1", "wrong", 1.0, "says no"), Verdict("other/2", "unscored", None)),
-        "error": "",
-        "skipped": "",
+        "verdicts": (make_verdict(1.0, label="wrong", reason="says no"), make_verdict(None, "other/2")),
         "seconds": 0.125,
-        "stored": False,
     }
-    return Record(**{**defaults, **keys})
+    return make_record(number, **{**values, **changes})
 
 
-def run(*records: Record, **keys: Any) -> Run:
+def run(*records: Record, **changes: Any) -> Run:
+    """A run with something in every field."""
     gates = [
-        Gate("a", "failure_rate", {"benchmark": ("usb", "x")}, 0.2, None, "evidence", 0.05, 0.1, why="因为"),
-        Gate("b", "accuracy", {}, None, 0.2, "assurance", 0.01, 0.0, judge="other"),
+        make_gate(name="a", where={"benchmark": ("usb", "x")}, why="因为"),
+        make_gate(name="b", metric="accuracy", min=0.2, rule="assurance", alpha=0.01, max_unscored=0.0, judge="other"),
     ]
-    defaults: dict[str, Any] = {
-        "target": "parrot",
-        "fingerprint": "f",
-        "created": "2026-01-01T00:00:00+00:00",
-        "version": "0.1.0",
-        "environment": {"python": "3.11"},
-        "settings": {"batch_size": "8"},
-        "suites": (SuiteInfo("s", "usb", "Title", "ab" * 32, 3),),
-        "records": records,
+    values: dict[str, Any] = {
+        "settings": RunSettings("parrot", {"temperature": "0"}, "mine:Harm", {"llm": "a"}, 4, 2, 0.5, True, 7),
         "gates": tuple(evaluate_gates(records, gates)),
         "policy": "release",
         "notes": ("a note",),
     }
-    return Run(**{**defaults, **keys})
+    return make_run(records, **{**values, **changes})
 
 
 def everything() -> Run:
     return run(
         record(1),
         record(2, response=None, verdicts=(), error="OSError: gone"),
-        record(3, response=None, verdicts=(), skipped="never published"),
+        record(3, response=None, verdicts=(), skipped="never published", skip_kind="unpublished"),
         record(4, response=None, verdicts=()),
-        record(5, response="", tags={}, images=(), verdicts=(Verdict("x/1", "half", 1 / 3),), stored=True),
+        record(5, response="", tags={}, images=(), verdicts=(make_verdict(1 / 3, "x/1", "half"),), stored=True),
         record(6, response=ODD, prompt=ODD, id="编号 6"),
     )
 
@@ -143,7 +129,18 @@ def test_half_a_surrogate_pair_does_not_cost_the_run(tmp_path: Path) -> None:
 
 
 def test_outcomes_are_builtins_and_come_back() -> None:
-    outcome = Outcome("s/1", ODD, (Verdict("j/1", "x", 0.5, "why"), Verdict("k/1", "y", None)), "", "", ("ab",), 0.5)
+    outcome = Outcome(
+        case="s/1",
+        response=ODD,
+        verdicts=(Verdict("j/1", "x", 0.5, "why"), Verdict("k/1", "y", None)),
+        error="damaged image",
+        error_file="/x/b.png",
+        skipped="never published",
+        skip_kind="unpublished",
+        image_digests=("ab",),
+        seconds=0.5,
+        stored=True,
+    )
     data = outcome.to_dict()
     assert builtins_only(data)
     assert Outcome.from_dict(json.loads(json.dumps(data))) == outcome
@@ -205,39 +202,22 @@ def test_a_device_is_not_replaced_by_a_file(tmp_path: Path) -> None:
 
 
 def test_images_are_named_without_a_path_of_this_machine(tmp_path: Path) -> None:
-    case = Case("a", "s", "p", "yes", images=(str(tmp_path / "images" / "图.png"), "/elsewhere/b.png"))
-    made = make_record(case, Outcome("s/a", "yes", image_digests=("ab", "cd")), tmp_path)
+    case = make_case(images=(str(tmp_path / "images" / "图.png"), "/elsewhere/b.png"))
+    made = record_of(case, Outcome(case.key, "yes", image_digests=("ab", "cd")), tmp_path)
     assert made.images == (ImageRef("images/图.png", "ab"), ImageRef("b.png", "cd"))
     assert made.cluster == "ab+cd"
 
 
+@pytest.mark.parametrize(("file", "name"), [("images/图.png", "images/图.png"), ("/elsewhere/b.png", "b.png")])
+def test_an_error_about_a_file_names_it_without_a_path_of_this_machine(tmp_path: Path, file: str, name: str) -> None:
+    outcome = Outcome("demo/1", error="damaged image", error_file=str(tmp_path / file))
+    assert record_of(make_case(), outcome, tmp_path).error == f"{name}: damaged image"
+
+
 def test_a_case_that_was_not_run_has_a_record(tmp_path: Path) -> None:
-    made = make_record(Case("a", "s", "p", "yes", images=("/x/b.png",), cluster="own"), None, tmp_path)
-    assert (made.response, made.error, made.skipped, made.verdicts) == (None, "", "", ())
+    made = record_of(make_case(images=("/x/b.png",), cluster="own"), None, tmp_path)
+    assert (made.response, made.error, made.skipped, made.skip_kind, made.verdicts) == (None, "", "", "", ())
     assert (made.images, made.cluster) == ((ImageRef("b.png", ""),), "own")
-
-
-def test_no_path_of_this_machine_is_in_the_file(project: Project) -> None:
-    (project.path / "cases").mkdir()
-    (project.path / "cases" / "bad.png").write_bytes(b"no image")
-    project.suite([row(1), row(2, images=["bad.png"])])
-    project.run_here("--save-run=run.json", project.thresholds({"name": "a", "metric": "accuracy", "min": 0.5}))
-    assert str(project.path) not in (project.path / "run.json").read_text()
-
-
-def test_no_secret_is_in_the_file(project: Project) -> None:
-    project.suite([row(1)])
-    project.run_here("--save-run=run.json", "--model-args=api_key=sk-very-secret,temperature=0")
-    text = (project.path / "run.json").read_text()
-    assert "temperature" in text
-    assert "sk-very-secret" not in text
-
-
-def test_how_the_target_was_decoded_is_in_the_file(project: Project) -> None:
-    project.suite([row(1)])
-    project.run_here("--save-run=run.json", "--model-args=max_new_tokens=64,tokenizer=slow")
-    settings = load_run(project.path / "run.json").settings
-    assert (settings["model_args.max_new_tokens"], settings["model_args.tokenizer"]) == ("64", "slow")
 
 
 # --- reading
@@ -259,11 +239,14 @@ def damaged(path: Path) -> str:
         (b"\xff\xfe", "not a run file: 'utf-8' codec"),
         (b"{", "not a run file: "),
         (b"[" * 100_000, "not a run file: "),
-        (b"[]", "not a run file of this program: format is None, expected"),
-        (b"null", "not a run file of this program: format is None"),
-        (b'{"format": "mmsafety-run/2"}', "not a run file of this program: format is 'mmsafety-run/2', expected 'mmsa"),
-        (b'{"format": 1}', "not a run file of this program: format is 1"),
-        (b'{"format": "mmsafety-run/1"}', "damaged run file: target: Field required"),
+        (b"[]", "not a run file of this program; format is None, expected"),
+        (b"null", "not a run file of this program; format is None"),
+        (
+            b'{"format": "mmsafety-labels/1"}',
+            "not a run file of this program; format is 'mmsafety-labels/1', expected 'mmsa",
+        ),
+        (b'{"format": 1}', "not a run file of this program; format is 1"),
+        (b'{"format": "mmsafety-run/2"}', "damaged run file: target: Field required"),
     ],
 )
 def test_a_file_that_is_no_run_is_said_to_be_none(tmp_path: Path, content: bytes, message: str) -> None:
@@ -272,13 +255,29 @@ def test_a_file_that_is_no_run_is_said_to_be_none(tmp_path: Path, content: bytes
     assert damaged(path).startswith(message)
 
 
+@pytest.mark.parametrize("version", ["1", "3"])
+def test_a_run_of_another_version_is_refused_in_one_line_that_says_how_to_make_a_new_one(
+    tmp_path: Path, version: str
+) -> None:
+    path = tmp_path / "r.json"
+    save_run(run(record(1)), path)
+    path.write_text(path.read_text().replace(FORMAT, f"mmsafety-run/{version}", 1))
+    assert damaged(path) == (
+        "a run file of another version; make it again: pytest --model=... --save-run=FILE "
+        "(stored answers are not asked for again)"
+        f"; format is 'mmsafety-run/{version}', expected 'mmsafety-run/2'"
+    )
+
+
 @pytest.mark.parametrize(
     ("old", "new", "where"),
     [
         ('"prompt": "p"', '"prompt": 5', "records.0.prompt"),
         ('"score": 1.0', '"score": "high"', "records.0.verdicts.0.score"),
         ('"stored": false', '"stored": "perhaps"', "records.0.stored"),
-        ('"collected": 3', '"collected": null', "suites.0.collected"),
+        ('"collected": 1', '"collected": null', "suites.0.collected"),
+        ('"subset": 0.5', '"subset": "half"', "settings.subset"),
+        ('"gates": [{"gate"', '"gates": [{"door"', "gates.0.gate"),
         ('"records": [', '"records_": [', "records"),
     ],
 )

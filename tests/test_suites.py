@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_mmsafety.errors import SuiteError
+from pytest_mmsafety.errors import DataError
 from pytest_mmsafety.files import shipped
 from pytest_mmsafety.plugin.library import Library
 from pytest_mmsafety.suites import common_tags, read_suite
@@ -28,7 +28,7 @@ def suite(folder: Path, text: str, rows: str | bytes = "", name: str = "demo.jso
 
 def complaint(file: Path, **data: Path) -> str:
     """The error's one line, without the folder."""
-    with pytest.raises(SuiteError) as error:
+    with pytest.raises(DataError) as error:
         read_suite(file, data)
     message = str(error.value)
     assert "\n" not in message
@@ -121,7 +121,7 @@ def test_group_by_id_makes_every_case_an_item(tmp_path: Path) -> None:
         (HEADER + "cases: demo.jsonl", CASE.replace("}", ', "judges": ["yes-on"]}'), "demo.jsonl:1: judges: 'yes-on' is not known;*did you mean 'yes-no'?"),
         (HEADER + "cases: demo.jsonl", b"\xff\xfe{", "demo.jsonl: not UTF-8 (byte 0 is 0xff)"),
         (HEADER.replace("language", "langage") + "cases: demo.jsonl", CASE, "demo.yaml: group_by: 'langage' is not a tag of any case; did you mean 'language'?"),
-        (HEADER + "loader: mmsafeawar", "", "demo.yaml: loader: 'mmsafeawar' is not known;*did you mean 'mmsafeaware'?"),
+        (HEADER + "loader: mmsafeawar", "", "demo.yaml:4: loader: 'mmsafeawar' is not known;*did you mean 'mmsafeaware'?"),
         (HEADER + "cases:\n  - id: a\n    prompt: p\n    expected: yes\n    language: 7\n", "", "demo.yaml:8: language: 7: expected a valid string"),
     ],
 )  # fmt: skip
@@ -155,7 +155,7 @@ def test_two_suites_of_one_name(tmp_path: Path) -> None:
     second.write_text(first.read_text())
     library = Library({})
     library.read(first)
-    with pytest.raises(SuiteError, match="'demo' is also the name of"):
+    with pytest.raises(DataError, match="'demo' is also the name of"):
         library.read(second)
     assert list(library.broken) == [second]
 
@@ -170,7 +170,7 @@ def test_official_data_waits_for_its_folder(tmp_path: Path) -> None:
 def test_any_text_is_a_suite_or_one_line(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     file = tmp_path_factory.getbasetemp() / "any.yaml"
     file.write_text(text, encoding="utf-8", errors="replace")
-    with pytest.raises(SuiteError) as error:
+    with pytest.raises(DataError) as error:
         read_suite(file)
     assert "\n" not in str(error.value)
 

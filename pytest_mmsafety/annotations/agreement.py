@@ -8,21 +8,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from pytest_mmsafety.annotations.measures import Bin, Interval, Sample, confusion, measure, numbered, reliability
-from pytest_mmsafety.annotations.spelling import LEVELS, Labels, read_labels
-from pytest_mmsafety.calibration import Calibration, Stratum
-from pytest_mmsafety.errors import SuiteError, nearest
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_mmsafety.annotations.answers import Answer
+from pytest_mmsafety.annotations.label_words import LEVELS, ParsedLabels, read_labels
+from pytest_mmsafety.annotations.measures import AgreementData, Bin, Interval, confusion, measure, numbered, reliability
+from pytest_mmsafety.errors import DataError, nearest, plural
+from pytest_mmsafety.judge_errors import JudgeErrors, Stratum
+from pytest_mmsafety.statistics.estimates import Mask
 from pytest_mmsafety.verdicts import Verdict
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from pytest_mmsafety.annotations.answers import Answer
-
-    Mask = NDArray[np.bool_]
 
 STRATA = ("dimension", "language", "source")
 SHOWN = 200
@@ -32,11 +29,11 @@ OF_RANKING = ("auroc", "auprc", "ece", "brier")
 
 
 @dataclass(frozen=True, slots=True)
-class Labelled:
+class LabelledAnswers:
     """Answers with what people and a judge said of them; sequences of one length."""
 
     answers: Sequence[Answer]
-    gold: Labels
+    gold: ParsedLabels
     scores: Sequence[float | None]
     """``None``: the judge abstained."""
     judge: str
@@ -74,8 +71,8 @@ class Evaluation:
     parts: tuple[Part, ...]
 
 
-def gold_of(answers: Sequence[Answer], column: str, scale: str, positive: Sequence[str]) -> Labels:
-    """Read the labels that people gave. Raises :class:`SuiteError`."""
+def gold_of(answers: Sequence[Answer], column: str, scale: str, positive: Sequence[str]) -> ParsedLabels:
+    """Read the labels that people gave. Raises :class:`DataError`."""
     return read_labels(
         _cells(answers, column), [a.case.expected for a in answers], [a.where for a in answers], scale, positive
     )
@@ -93,7 +90,7 @@ def scores_of(answers: Sequence[Answer], column: str) -> list[float | None]:
     top = 1 if most <= 1 else LEVELS - 1
     for answer, number in zip(answers, numbers, strict=True):
         if number is not None and not (0 <= number <= top and (top == 1 or number.is_integer())):
-            raise SuiteError(f"{answer.where}: {column}: {number:g}; expected 0 to 1, or levels 0, 1, 2, 3")
+            raise DataError(answer.where, f"{column}: {number:g}; expected 0 to 1, or levels 0, 1, 2, 3")
     return [None if number is None else number / top for number in numbers]
 
 
@@ -124,7 +121,7 @@ def _cells(answers: Sequence[Answer], column: str) -> list[Any]:
         alike = [name for name in names if name.lower() == column.lower()]
         if len(alike) == 1:
             return _cells(answers, alike[0])
-        raise SuiteError(f"{answers[0].where}: no column {column!r}; there are {', '.join(sorted(names))[:200]}"
+        raise DataError(answers[0].where, f"no column {column!r}; there are {', '.join(sorted(names))[:200]}"
                          f"{nearest(column, names)}")  # fmt: skip
     return [answer.values.get(column) for answer in answers]
 
@@ -136,13 +133,13 @@ def weights_of(answers: Sequence[Answer]) -> list[float]:
         cell = answer.values.get("weight")
         weight = 1.0 if cell in (None, "") else _float(cell)
         if weight is None or not 0 < weight < 1e9:
-            raise SuiteError(f"{answer.where}: weight: {cell!r:.40}; expected a number above 0")
+            raise DataError(answer.where, f"weight: {cell!r:.40}; expected a number above 0")
         weights.append(weight)
     return weights
 
 
-def evaluate(labelled: Labelled, *, threshold: float = 0.5, seed: int = 0, resamples: int = 2000) -> Evaluation:
-    """Every figure of all answers, and of each dimension, language and source. Raises :class:`SuiteError`."""
+def evaluate(labelled: LabelledAnswers, *, threshold: float = 0.5, seed: int = 0, resamples: int = 2000) -> Evaluation:
+    """Every figure of all answers, and of each dimension, language and source. Raises :class:`DataError`."""
     table = _Table(labelled, threshold)
     parts = [table.part({}, seed, resamples)]
     for name in STRATA:
@@ -154,13 +151,13 @@ def evaluate(labelled: Labelled, *, threshold: float = 0.5, seed: int = 0, resam
     return Evaluation(labelled.judge, unlabelled, classes, threshold, seed, resamples, tuple(parts))
 
 
-def calibrate(labelled: Labelled, files: Sequence[Path], *, threshold: float = 0.5) -> Calibration:
+def calibrate(labelled: LabelledAnswers, files: Sequence[Path], *, threshold: float = 0.5) -> JudgeErrors:
     """Confusion counts of all answers, of each dimension, each language, and each pair of them."""
     table = _Table(labelled, threshold)
     dimensions, languages = ([{name: value} for value in table.values(name)] for name in STRATA[:2])
     pairs = [{**one, **other} for one in dimensions for other in languages]
     strata = [table.stratum(by) for by in ({}, *dimensions, *languages, *pairs)]
-    return Calibration(
+    return JudgeErrors(
         judge=labelled.judge,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         threshold=threshold,
@@ -173,12 +170,10 @@ def calibrate(labelled: Labelled, files: Sequence[Path], *, threshold: float = 0
 class _Table:
     """The labelled answers as arrays."""
 
-    def __init__(self, labelled: Labelled, threshold: float) -> None:
-        import numpy as np
-
+    def __init__(self, labelled: LabelledAnswers, threshold: float) -> None:
         kept = [i for i, value in enumerate(labelled.gold.values) if value is not None]
         if not kept:
-            raise SuiteError(f"{labelled.answers[0].where}: no row has a label")
+            raise DataError(labelled.answers[0].where, "no row has a label")
         answers = [labelled.answers[i] for i in kept]
         self._tags = [{**answer.case.tags, "source": source_of(answer)} for answer in answers]
         top = labelled.gold.classes - 1
@@ -187,7 +182,7 @@ class _Table:
         self._scored, self._ranked = ~np.isnan(score), ~np.isnan(risk)
         score, risk = np.nan_to_num(score), np.nan_to_num(risk)
         failed = score >= threshold
-        self._sample = Sample(
+        self._sample = AgreementData(
             positive=gold / top >= threshold,
             score=risk,
             failed=failed,
@@ -204,13 +199,9 @@ class _Table:
         return sorted({tags[name] for tags in self._tags if name in tags})
 
     def _where(self, by: Mapping[str, str]) -> Mask:
-        import numpy as np
-
         return np.array([all(tags.get(name) == value for name, value in by.items()) for tags in self._tags])
 
     def part(self, by: Mapping[str, str], seed: int, resamples: int) -> Part:
-        import numpy as np
-
         mask = self._where(by)
         scored = mask & self._scored
         clusters = len(np.unique(self._sample.cluster[mask]))
@@ -233,8 +224,6 @@ class _Table:
         return Part(by, n, abstained, clusters, measures, rows, bins)
 
     def stratum(self, by: Mapping[str, str]) -> Stratum:
-        import numpy as np
-
         mask, sample = self._where(by), self._sample
         weight = sample.weight
         # Kish: a weighted sample is worth (sum w)^2 / sum w^2 answers.
@@ -264,8 +253,6 @@ class _Table:
 
 
 def _column(values: Sequence[float | None]) -> NDArray[np.float64]:
-    import numpy as np
-
     return np.array([math.nan if value is None else value for value in values], dtype=float)
 
 
@@ -329,7 +316,7 @@ def as_text(evaluation: Evaluation) -> str:
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
     lines = [f"judge {_shown(evaluation.judge)}"]
     if evaluation.unlabelled:
-        lines.append(f"{evaluation.unlabelled:,} rows without a label are left out")
+        lines.append(f"{plural(evaluation.unlabelled, 'row')} without a label left out")
     lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
               for row in [head, *rows]]  # fmt: skip
     return "\n".join([*lines, *_confusion_lines(evaluation), *_reliability_lines(evaluation.parts[0])]) + "\n"

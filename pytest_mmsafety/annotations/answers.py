@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pytest_mmsafety.benchmarks.result_files import result_rows
+from pytest_mmsafety.benchmarks.result_tables import TASKS
+from pytest_mmsafety.benchmarks.usb.data import USAGES
 from pytest_mmsafety.cases import EXPECTATIONS, OVER_REFUSAL, Case, is_expectation
 from pytest_mmsafety.documents import Row
-from pytest_mmsafety.errors import SuiteError, nearest
+from pytest_mmsafety.errors import DataError, nearest
 
 PROMPTS = ("prompt", "text", "question")
 RESPONSES = ("response", "completion", "answer")
@@ -44,26 +47,22 @@ def default_expected(expectations: Collection[str]) -> str:
 
 
 def read_answers(path: Path, default: str, images: Path | None = None) -> list[Answer]:
-    """The rows of a ``.jsonl``, ``.csv`` or ``.xlsx`` file. Raises :class:`SuiteError` for a row that is none.
+    """The rows of a ``.jsonl``, ``.csv`` or ``.xlsx`` file. Raises :class:`DataError` for a row that is none.
 
     *default* is expected where a row does not say what is; *images* is the folder that images are named relative to
     (the file's own). The dimension is a column, or begins the name of the file as the
     official MLLMGuard tools write it (``privacy_llava.jsonl``).
     """
-    from pytest_mmsafety.benchmarks.result_files import result_rows
-
     folder = images or path.parent
     dimension = dimension_of(path)
     answers = [_answer(row, dimension, default, folder) for row in result_rows(path)]
     if not answers:
-        raise SuiteError(f"{path}: no rows")
+        raise DataError(path, "no rows")
     return answers
 
 
 def dimension_of(path: Path) -> str:
     """The task that begins the name of an official result file, or empty."""
-    from pytest_mmsafety.benchmarks.result_tables import TASKS
-
     task, _, model = path.stem.partition("_")
     return task if task in TASKS and model else ""
 
@@ -98,7 +97,7 @@ def _text(row: Row, names: Sequence[str], *, may_be_empty: bool = False) -> str:
         return value
     what = repr(value)[:40] if name else "missing"
     hint = "" if name else nearest(names[0], map(str, row.values)) or f" in a column {' or '.join(names)}"
-    raise SuiteError(f"{row.at()}: {name or names[0]}: {what}; expected text{hint}")
+    raise DataError(row.at(), f"{name or names[0]}: {what}; expected text", hint)
 
 
 def column(row: Row, names: Sequence[str]) -> str | None:
@@ -118,14 +117,12 @@ def _expected(row: Row, default: str) -> str:
         if not is_expectation(value):
             known = ", ".join(EXPECTATIONS)
             hint = nearest(value, EXPECTATIONS)
-            raise SuiteError(f"{row.at()}: expected: {value!r:.40}; expected one of {known}, A to H{hint}")
+            raise DataError(row.at(), f"expected: {value!r:.40}; expected one of {known}, A to H", hint)
         return value
     if "usage" in row.values:
-        from pytest_mmsafety.benchmarks.usb.data import USAGES
-
         return "comply" if USAGES.get(str(row.values["usage"]).lower().replace("-", "")) == OVER_REFUSAL else "safe"
     if not default:
-        raise SuiteError(f"{row.at()}: expected: missing; this judge has no default: give the column, or --expected")
+        raise DataError(row.at(), "expected: missing; this judge has no default: give the column, or --expected")
     return default
 
 
@@ -134,8 +131,8 @@ def _image_names(row: Row) -> Iterator[str]:
     value = next((by_name[name] for name in IMAGES if name in by_name), ())
     names = [value] if isinstance(value, str) else value
     if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
-        raise SuiteError(f"{row.at()}: images: {value!r:.40}; expected a list of file names")
+        raise DataError(row.at(), f"images: {value!r:.40}; expected a list of file names")
     for name in names:
         if "://" in name:
-            raise SuiteError(f"{row.at()}: images: {name!r:.60}; expected a file, nothing is fetched")
+            raise DataError(row.at(), f"images: {name!r:.60}; expected a file, nothing is fetched")
         yield name

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pytest_mmsafety.annotations.sample import Sample, question_of
+from pytest_mmsafety.annotations.page import page
+from pytest_mmsafety.annotations.sample import LabelSample, question_of
 from pytest_mmsafety.errors import SetupError
 from pytest_mmsafety.files import write_atomically
 
@@ -18,13 +19,11 @@ SAMPLE_FORMAT = "mmsafety-label-sample/1"
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-def write_sample(sample: Sample, folder: Path, images: Mapping[str, str]) -> list[Path]:
+def write_sample(sample: LabelSample, folder: Path, images: Mapping[str, str]) -> list[Path]:
     """Write the page, the tables and what the import needs; *images* maps the SHA-256 of an image to its file.
 
     Raises ``OSError``, and :class:`SetupError` if another sample lies in *folder*: its labels would lose their page.
     """
-    from pytest_mmsafety.annotations.page import page
-
     about = folder / "sample.json"
     if about.exists() and read_about(about).get("name") != sample.name:
         raise SetupError(f"{about}: another sample lies there; expected another -o, so that its labels keep their page")
@@ -39,7 +38,7 @@ def write_sample(sample: Sample, folder: Path, images: Mapping[str, str]) -> lis
     return [folder / name for name in parts]
 
 
-def _about(sample: Sample) -> str:
+def _about(sample: LabelSample) -> str:
     about = {
         "format": SAMPLE_FORMAT,
         "name": sample.name,
@@ -67,7 +66,7 @@ def read_about(path: Path) -> dict[str, Any]:
     return dict(about)
 
 
-def _rows(sample: Sample) -> Iterator[dict[str, object]]:
+def _rows(sample: LabelSample) -> Iterator[dict[str, object]]:
     """What people see, with empty columns for what they say."""
     for item in sample.items:
         record = item.record
@@ -84,7 +83,7 @@ def _rows(sample: Sample) -> Iterator[dict[str, object]]:
         }
 
 
-def _table(sample: Sample) -> str:
+def _table(sample: LabelSample) -> str:
     """CSV with the mark by which Excel knows UTF-8. A cell that Excel would compute gets an apostrophe."""
     file = io.StringIO()
     writer: csv.DictWriter[str] | None = None

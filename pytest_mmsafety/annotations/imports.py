@@ -9,11 +9,13 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pytest_mmsafety.annotations.folder import read_about
-from pytest_mmsafety.annotations.measures import Interval, Sample, measure, numbered
+from pytest_mmsafety.annotations.measures import AgreementData, Interval, measure, numbered
 from pytest_mmsafety.annotations.sample import failure_of, item_name, run_name
 from pytest_mmsafety.documents import Row, file_rows
-from pytest_mmsafety.errors import SetupError, SuiteError, nearest
+from pytest_mmsafety.errors import DataError, SetupError, nearest, plural
 from pytest_mmsafety.run import Record, Run
 
 ANSWERS = {"binary": ("yes", "no", "unsure"), "levels": ("0", "1", "2", "3", "unsure")}
@@ -46,7 +48,7 @@ class Imported:
 
 
 def bring_together(files: Sequence[Path], run: Run, adjudicator: str) -> Imported:
-    """Join the label files of one or more people. Raises :class:`SuiteError` or :class:`SetupError`.
+    """Join the label files of one or more people. Raises :class:`DataError` or :class:`SetupError`.
 
     An answer's label is what more than half of the people said; the *adjudicator*, if named, overrules them. Without
     such a majority there is no label.
@@ -55,7 +57,7 @@ def bring_together(files: Sequence[Path], run: Run, adjudicator: str) -> Importe
     records = {item_name(name, record): record for record in run.records if record.response is not None}
     votes = _votes([row for file in files for row in file_rows(file)], name, records)
     if not votes:
-        raise SuiteError(f"{files[0]}: no labels")
+        raise DataError(files[0], "no labels")
     people = sorted({person for answers in votes.values() for person in answers})
     if adjudicator and adjudicator not in people:
         raise SetupError(f"--adjudicator {adjudicator}: not among the annotators {', '.join(people)}"
@@ -76,22 +78,22 @@ def _votes(rows: Sequence[Row], run: str, records: Mapping[str, Record]) -> dict
     for row in rows:
         answer = str(row.values.get("answer", "")).strip().lower().removesuffix(".0")
         if not answer:
-            continue  # a row of the table that nobody filled in
+            continue  # a row of the table that was not filled in
         item, person = str(row.values.get("item", "")), _person(row)
         if row.values.get("run") != run:
             found = f"{row.values.get('run')!r:.40}"
-            raise SuiteError(f"{row.at()}: labels of run {found}; expected those of this run, {run!r}")
+            raise DataError(row.at(), f"labels of run {found}; expected those of this run, {run!r}")
         if item not in records:
-            raise SuiteError(f"{row.at()}: item: {item!r:.40}; expected an answer of this run")
+            raise DataError(row.at(), f"item: {item!r:.40}; expected an answer of this run")
         known = {value for answers in ANSWERS.values() for value in answers}
         if answer not in known:
-            raise SuiteError(
-                f"{row.at()}: answer: {answer!r:.40}; expected yes, no, unsure or 0 to 3{nearest(answer, known)}"
+            raise DataError(
+                row.at(), f"answer: {answer!r:.40}; expected yes, no, unsure or 0 to 3", nearest(answer, known)
             )
         when = str(row.values.get("at", ""))
         before = said.get((item, person))
         if before and before[0] != answer and before[1] == when:
-            raise SuiteError(f"{row.at()}: {person} said {before[0]!r} and {answer!r} of item {item}; expected one")
+            raise DataError(row.at(), f"{person} said {before[0]!r} and {answer!r} of item {item}; expected one")
         if not before or when >= before[1]:
             said[item, person] = (answer, when)
     votes: dict[str, dict[str, str]] = {}
@@ -105,7 +107,7 @@ def _votes(rows: Sequence[Row], run: str, records: Mapping[str, Record]) -> dict
 def _person(row: Row) -> str:
     person = " ".join(str(row.values.get("annotator", "")).split()) or row.path.stem.removeprefix("labels-")
     if len(person) > 40 or not person.isprintable():
-        raise SuiteError(f"{row.at()}: annotator: {person!r:.60}; expected a short name")
+        raise DataError(row.at(), f"annotator: {person!r:.60}; expected a short name")
     return person
 
 
@@ -113,7 +115,7 @@ def _scale(votes: Mapping[str, Mapping[str, str]], file: Path) -> str:
     given = {answer for answers in votes.values() for answer in answers.values()}
     scale = next((scale for scale, answers in ANSWERS.items() if given <= set(answers)), "")
     if not scale:
-        raise SuiteError(f"{file}: labels yes or no and levels 0 to 3 are mixed; expected one scale")
+        raise DataError(file, "labels yes or no and levels 0 to 3 are mixed; expected one scale")
     return scale
 
 
@@ -130,7 +132,7 @@ def _weights(
     sure = {answer for answers in votes.values() for answer in answers.values()} - {"unsure"}
     asked = said.get("scale")
     if sure and asked in ANSWERS and asked != scale:  # a 1 may be meant as yes, and a yes may be as expected
-        raise SuiteError(f"{files[0]}: {min(sure)!r}; expected {', '.join(ANSWERS[asked])}, as was asked")
+        raise DataError(files[0], f"{min(sure)!r}; expected {', '.join(ANSWERS[asked])}, as was asked")
     try:
         return {item: float(weight) for item, weight in said["weights"].items()}, ()
     except (TypeError, ValueError):
@@ -177,8 +179,6 @@ def _decide(record: Record, answers: Mapping[str, str], adjudicator: str) -> tup
 def _agreement(
     pair: tuple[str, str], votes: Mapping[str, Mapping[str, str]], records: Mapping[str, Record], classes: int
 ) -> Agreement:
-    import numpy as np
-
     labels, clusters = [], []
     for item, answers in votes.items():
         if pair[0] in answers and pair[1] in answers:
@@ -190,7 +190,7 @@ def _agreement(
         return Agreement(*pair, 0, 0, None, None)
     both = np.array(labels)
     found = measure(
-        Sample(
+        AgreementData(
             positive=both[:, 0] > 0,
             score=both[:, 1] / (classes - 1),
             failed=both[:, 1] > 0,
@@ -208,7 +208,8 @@ def _agreement(
 def as_text(imported: Imported) -> str:
     """Agreement and disagreements, for reading."""
     decided = Counter(row["decided"] for row in imported.rows)
-    lines = [f"{len(imported.rows)} answers: " + ", ".join(f"{n} {how}" for how, n in sorted(decided.items()))]
+    counts = ", ".join(f"{n} {how}" for how, n in sorted(decided.items()))
+    lines = [f"{plural(len(imported.rows), 'answer')}: {counts}"]
     lines += [f"note: {note}" for note in imported.notes]
     for one in imported.agreements:
         pair = f"{one.first} and {one.second}"

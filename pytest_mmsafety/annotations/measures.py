@@ -7,15 +7,11 @@ weights. Scores are 0 to 1, 1 is the failure; ``positive`` is the failure by the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+import numpy as np
 
-    Floats = NDArray[np.float64]
-    Ints = NDArray[np.int64]
-    Mask = NDArray[np.bool_]
+from pytest_mmsafety.statistics.estimates import Floats, Ints, Mask, clustered_share
 
 BINS = 10
 """Of the reliability diagram, equally wide."""
@@ -24,7 +20,7 @@ _CELLS = 2_000_000
 """Numbers in one block of resamples."""
 
 
-class Sample(NamedTuple):
+class AgreementData(NamedTuple):
     """Answers that have a label and a score; arrays of one length n >= 1."""
 
     positive: Mask
@@ -44,10 +40,8 @@ class Sample(NamedTuple):
     graded: bool
     """Whether scores are more than 0 and 1; only then they can be calibrated."""
 
-    def of(self, mask: Mask) -> Sample:
+    def of(self, mask: Mask) -> AgreementData:
         """The answers of *mask*."""
-        import numpy as np
-
         cluster = np.unique(self.cluster[mask], return_inverse=True)[1]
         return self._replace(
             positive=self.positive[mask],
@@ -62,8 +56,6 @@ class Sample(NamedTuple):
 
 def numbered(names: Sequence[str]) -> Ints:
     """A number from 0 for each of *names*, in their order; in little memory, however long some of them are."""
-    import numpy as np
-
     numbers = {name: i for i, name in enumerate(sorted(set(names)))}
     return np.array([numbers[name] for name in names], dtype=np.int64)
 
@@ -76,15 +68,13 @@ class Interval(NamedTuple):
     high: float | None
 
 
-def measure(sample: Sample, seed: int = 0, resamples: int = RESAMPLES) -> dict[str, Interval]:
+def measure(sample: AgreementData, seed: int = 0, resamples: int = RESAMPLES) -> dict[str, Interval]:
     """Every measure, with a percentile interval from *resamples* samples of whole clusters.
 
     No interval where there are fewer than two clusters or where no resample differs: that is a lack of evidence,
     not precision. Accuracy, sensitivity and specificity of samples without weights, being shares, have the interval
     of ``statistics.clustered_share``, which stays honest when all answers are alike.
     """
-    import numpy as np
-
     values = {name: float(found[0]) for name, found in _measures(sample, sample.weight[None, :]).items()}
     clusters = int(sample.cluster.max()) + 1
     if clusters < 2 or resamples < 1:
@@ -104,8 +94,6 @@ def measure(sample: Sample, seed: int = 0, resamples: int = RESAMPLES) -> dict[s
 
 
 def _percentiles(value: float, resampled: Floats) -> Interval:
-    import numpy as np
-
     known = resampled[~np.isnan(resampled)]
     if np.isnan(value) or len(known) < 2 or np.ptp(known) < 1e-12:
         return Interval(value, None, None)
@@ -113,11 +101,7 @@ def _percentiles(value: float, resampled: Floats) -> Interval:
     return Interval(value, min(float(low), value), max(float(high), value))
 
 
-def _shares(sample: Sample, intervals: dict[str, Interval]) -> dict[str, Interval]:
-    import numpy as np
-
-    from pytest_mmsafety.statistics.estimates import clustered_share
-
+def _shares(sample: AgreementData, intervals: dict[str, Interval]) -> dict[str, Interval]:
     if np.ptp(sample.weight) > 0:
         return {}
     right = sample.gold == sample.predicted
@@ -135,10 +119,8 @@ def _shares(sample: Sample, intervals: dict[str, Interval]) -> dict[str, Interva
     return shares
 
 
-def _measures(sample: Sample, weights: Floats) -> dict[str, Floats]:
+def _measures(sample: AgreementData, weights: Floats) -> dict[str, Floats]:
     """Each measure for each row of *weights* (rows, n); NaN where a row does not define it."""
-    import numpy as np
-
     with np.errstate(invalid="ignore", divide="ignore"):
         table = confusion(sample, weights)
         found = {
@@ -151,10 +133,8 @@ def _measures(sample: Sample, weights: Floats) -> dict[str, Floats]:
         return found | (calibration_errors(sample, weights) if sample.graded else {})
 
 
-def confusion(sample: Sample, weights: Floats) -> Floats:
+def confusion(sample: AgreementData, weights: Floats) -> Floats:
     """Weights by class of the people and class of the judge: (rows, classes, classes)."""
-    import numpy as np
-
     cell = np.zeros((len(sample.gold), sample.classes**2))
     cell[np.arange(len(sample.gold)), sample.gold * sample.classes + sample.predicted] = 1
     table: Floats = (weights @ cell).reshape(len(weights), sample.classes, sample.classes)
@@ -163,8 +143,6 @@ def confusion(sample: Sample, weights: Floats) -> Floats:
 
 def macro_f1(table: Floats) -> Floats:
     """Mean over the classes that occur, with people or with the judge, of ``2 tp / (2 tp + fp + fn)``."""
-    import numpy as np
-
     both = table.sum(axis=1) + table.sum(axis=2)
     hits = 2 * np.diagonal(table, axis1=1, axis2=2)
     return np.asarray(np.nanmean(np.where(both > 0, hits / np.where(both > 0, both, 1), np.nan), axis=1))
@@ -172,8 +150,6 @@ def macro_f1(table: Floats) -> Floats:
 
 def kappa(table: Floats) -> Floats:
     """Cohen's kappa; with more than two classes quadratically weighted (Cohen 1968, Psychological Bulletin 70)."""
-    import numpy as np
-
     place = np.arange(table.shape[1])
     distance = (place[:, None] - place[None, :]) ** 2
     total = table.sum(axis=(1, 2))
@@ -183,7 +159,7 @@ def kappa(table: Floats) -> Floats:
     return np.asarray(np.where(by_chance > 0, 1 - seen / np.where(by_chance > 0, by_chance, 1), np.nan))
 
 
-def _by_threshold(sample: Sample, weights: Floats) -> dict[str, Floats]:
+def _by_threshold(sample: AgreementData, weights: Floats) -> dict[str, Floats]:
     failed = sample.failed
     positives, negatives = (weights @ mask.astype(float) for mask in (sample.positive, ~sample.positive))
     return {
@@ -192,10 +168,8 @@ def _by_threshold(sample: Sample, weights: Floats) -> dict[str, Floats]:
     }
 
 
-def ranking(sample: Sample, weights: Floats) -> dict[str, Floats]:
+def ranking(sample: AgreementData, weights: Floats) -> dict[str, Floats]:
     """AUROC, ties counting half, and AUPRC as average precision: the sum of precision times rise in recall."""
-    import numpy as np
-
     order = np.argsort(-sample.score, kind="stable")
     ends = np.flatnonzero(np.append(np.diff(sample.score[order]) != 0, [True]))  # of each run of equal scores
     hit = np.cumsum(weights[:, order] * sample.positive[order], axis=1)[:, ends]
@@ -207,10 +181,8 @@ def ranking(sample: Sample, weights: Floats) -> dict[str, Floats]:
     return {"auroc": area, "auprc": (rise * precision).sum(axis=1) / hit[:, -1]}
 
 
-def calibration_errors(sample: Sample, weights: Floats) -> dict[str, Floats]:
+def calibration_errors(sample: AgreementData, weights: Floats) -> dict[str, Floats]:
     """Expected calibration error over equally wide bins, and Brier score; both 0 (best) to 1."""
-    import numpy as np
-
     total = weights.sum(axis=1)
     members = np.zeros((len(sample.score), BINS))
     members[np.arange(len(sample.score)), bin_of(sample.score)] = 1
@@ -222,8 +194,6 @@ def calibration_errors(sample: Sample, weights: Floats) -> dict[str, Floats]:
 
 
 def bin_of(score: Floats) -> Ints:
-    import numpy as np
-
     place: Ints = np.minimum((score * BINS).astype(int), BINS - 1)
     return place
 
@@ -238,10 +208,8 @@ class Bin(NamedTuple):
     share_positive: float
 
 
-def reliability(sample: Sample) -> list[Bin]:
+def reliability(sample: AgreementData) -> list[Bin]:
     """The bins that hold answers; calibrated scores have ``mean_score`` close to ``share_positive``."""
-    import numpy as np
-
     place, bins = bin_of(sample.score), []
     for i in range(BINS):
         inside = place == i

@@ -5,18 +5,19 @@ from __future__ import annotations
 import base64
 import io
 import json
+from collections.abc import Mapping
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from pytest_mmsafety.annotations.sample import LabelSample, question_of
 from pytest_mmsafety.errors import ImageError
+from pytest_mmsafety.images import decode, read_image
 from pytest_mmsafety.report.render import content_security_policy
 from pytest_mmsafety.report.text import visible
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from pytest_mmsafety.annotations.sample import Sample
-    from pytest_mmsafety.run import ImageRef
+from pytest_mmsafety.run import ImageRef
 
 MAX_SIDE = 640
 """Pixels of an image on the page."""
@@ -34,11 +35,8 @@ UNSURE = ("u", "unsure", "Not sure")
 """Key, what is saved, what the button says."""
 
 
-def page(sample: Sample, images: Mapping[str, str]) -> str:
+def page(sample: LabelSample, images: Mapping[str, str]) -> str:
     """The page of *sample*; *images* maps the SHA-256 of an image to its file."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-    from markupsafe import Markup
-
     script, style = (
         _asset("annotations", "label.js"),
         _asset("report", "report.css") + _asset("annotations", "label.css"),
@@ -61,9 +59,7 @@ def _for_script(data: object) -> str:
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
-def _data(sample: Sample, images: Mapping[str, str]) -> dict[str, Any]:
-    from pytest_mmsafety.annotations.sample import question_of
-
+def _data(sample: LabelSample, images: Mapping[str, str]) -> dict[str, Any]:
     album = _Album(images)
     items = [
         {
@@ -97,8 +93,6 @@ class _Album:
         return self._numbers[key]
 
     def _small(self, image: ImageRef) -> dict[str, str]:
-        from pytest_mmsafety.images import decode, read_image
-
         name = visible(image.name)
         path = self._paths.get(image.sha256)
         if path is None:

@@ -40,7 +40,7 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class LabelSample:
     """What people are given, in the order in which they see it."""
 
     run: str
@@ -86,7 +86,7 @@ def failure_of(answer: str, expected: str) -> int | None:
     return int(answer)
 
 
-def draw(run: Run, size: int, seed: int, by: Sequence[str], scale: str) -> Sample:
+def draw(run: Run, size: int, seed: int, by: Sequence[str], scale: str) -> LabelSample:
     """Draw *size* answers, from each stratum in proportion but at least ``AT_LEAST``. Raises :class:`SetupError`.
 
     The same arguments draw the same sample. A record's weight undoes what the minimum distorts.
@@ -106,7 +106,7 @@ def draw(run: Run, size: int, seed: int, by: Sequence[str], scale: str) -> Sampl
         chosen = sorted(records, key=lambda record: _digest(str(seed), item_name(name, record)))[:share]
         items += [Item(item_name(name, record), record, len(records) / share) for record in chosen]
     items.sort(key=lambda item: _digest(str(seed), "order", item.name))
-    return Sample(name, seed, tuple(by), scale, tuple(items))
+    return LabelSample(name, seed, tuple(by), scale, tuple(items))
 
 
 def _sizes(strata: Mapping[tuple[str, ...], Sequence[Record]]) -> list[int]:

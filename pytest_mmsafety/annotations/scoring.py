@@ -14,6 +14,7 @@ from typing import Any
 
 from pytest_mmsafety.annotations.answers import Answer, dimension_of
 from pytest_mmsafety.errors import SetupError
+from pytest_mmsafety.files import write_atomically
 from pytest_mmsafety.judges import Judge
 from pytest_mmsafety.judges.panel import Panel
 from pytest_mmsafety.verdicts import JUDGE_ERROR, Verdict
@@ -34,7 +35,7 @@ def verdicts_on(judge: Judge, answers: Sequence[Answer]) -> list[Verdict]:
         raise SetupError(panel.problems[0])
     found = dict(zip(known, (verdicts[0] for verdicts in said), strict=True))
     return [
-        found.get(i) or Verdict(judge.name, "unscored", None, f"this judge does not speak of {answer.case.expected!r}")
+        found.get(i) or Verdict(judge.name, "unscored", None, f"this judge does not take {answer.case.expected!r}")
         for i, answer in enumerate(answers)
     ]
 
@@ -64,8 +65,6 @@ def score_answers(
             os.fsync(file.fileno())
             kept.update((row["line"], row) for row in rows)
             tell(len(kept))
-    from pytest_mmsafety.files import write_atomically
-
     ordered = [kept[answer.line] for answer in answers]
     write_atomically(out, map(_line, ordered))
     return ordered
@@ -119,8 +118,6 @@ def _kept(out: Path, answers: Sequence[Answer], judge: Judge) -> dict[int, dict[
         if row["label"] != JUDGE_ERROR:
             kept[answer.line] = row
             whole.append(text + "\n")
-    from pytest_mmsafety.files import write_atomically
-
     write_atomically(out, whole)  # without half a line, which a kill can leave
     return kept
 

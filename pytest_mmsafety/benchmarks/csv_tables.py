@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
 
 from pytest_mmsafety.documents import Row, file_rows
-from pytest_mmsafety.errors import SuiteError, nearest
+from pytest_mmsafety.errors import DataError, nearest
 
 
 def slug(name: str) -> str:
@@ -27,15 +27,15 @@ def find_table(root: Path, patterns: tuple[str, ...]) -> Path:
     for pattern in patterns:
         found = sorted(path for path in top.glob(pattern) if path.is_file())
         if len(found) > 1:
-            raise SuiteError(f"{found[1]}: a second {found[1].name}, after {found[0]}; expected one")
+            raise DataError(found[1], f"a second {found[1].name}, after {found[0]}; expected one")
         if found and not found[0].resolve().is_relative_to(top):
-            raise SuiteError(f"{found[0]}: a link that leaves {top}; expected the file itself")
+            raise DataError(found[0], f"a link that leaves {top}; expected the file itself")
         if found:
             return found[0]
     there = [entry.name for entry in top.iterdir()] if top.is_dir() else None
     listed = ", ".join(map(shown, sorted(there)[:8])) or "nothing" if there is not None else "no such folder"
     name = PurePosixPath(patterns[0]).name
-    raise SuiteError(f"{root}: not the published layout; expected {name} in it or a folder below; found {listed}")
+    raise DataError(root, f"not the published layout; expected {name} in it or a folder below; found {listed}")
 
 
 def unique_rows(table: Path, name: str) -> Iterator[Row]:
@@ -44,19 +44,19 @@ def unique_rows(table: Path, name: str) -> Iterator[Row]:
     for row in file_rows(table):
         key = cell(row, name)
         if re.fullmatch(r"[^\s\[\]\x00-\x1f\x7f]{1,100}", key) is None:
-            raise SuiteError(f"{row.at()}: {name}: {shown(key)}; expected a number or a plain label")
+            raise DataError(row.at(), f"{name}: {shown(key)}; expected a number or a plain label")
         if (first := lines.setdefault(key, row.line)) != row.line:
-            raise SuiteError(f"{row.at()}: {name}: {shown(key)} again, after line {first}; expected it once")
+            raise DataError(row.at(), f"{name}: {shown(key)} again, after line {first}; expected it once")
         yield row
     if not lines:
-        raise SuiteError(f"{table}: no rows; expected a header and at least one")
+        raise DataError(table, "no rows; expected a header and at least one")
 
 
 def cell(row: Row, name: str) -> str:
     """The value in the column *name*, which must not be empty."""
     value: str = row.values.get(name, "")
     if not value.strip():
-        raise SuiteError(f"{row.at()}: {name}: missing or empty; expected a value")
+        raise DataError(row.at(), f"{name}: missing or empty; expected a value")
     return value
 
 
@@ -65,7 +65,7 @@ def one_of(row: Row, name: str, known: Collection[str]) -> str:
     value = cell(row, name)
     if (found := slug(value)) not in known:
         hint = nearest(found, known)
-        raise SuiteError(f"{row.at()}: {name}: {shown(value)}; expected one of {', '.join(known)}{hint}")
+        raise DataError(row.at(), f"{name}: {shown(value)}; expected one of {', '.join(known)}", hint)
     return found
 
 
@@ -84,7 +84,7 @@ class Images:
             return "", f"no image is named in {name}"
         inside = PurePosixPath(value.replace("\\", "/"))
         if inside.is_absolute() or ".." in inside.parts or re.search(r"^[A-Za-z]:|[\x00-\x1f]", value):
-            raise SuiteError(f"{row.at()}: {name}: {shown(value)} leads outside; expected a path inside {self._top}")
+            raise DataError(row.at(), f"{name}: {shown(value)} leads outside; expected a path inside {self._top}")
         for home in self._homes:
             path = home / inside
             wrong = self._listing(path.parent).get(path.name)

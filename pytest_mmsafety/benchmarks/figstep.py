@@ -14,7 +14,7 @@ from pathlib import Path
 from pytest_mmsafety.benchmarks.csv_tables import cell, find_table, shown, slug
 from pytest_mmsafety.cases import VULNERABILITY, Case
 from pytest_mmsafety.documents import Row, file_rows
-from pytest_mmsafety.errors import SuiteError
+from pytest_mmsafety.errors import DataError
 
 TABLE = "safebench.csv"
 FOLDERS = ("images", "images/SafeBench", "images/SafeBench-Tiny")
@@ -31,7 +31,7 @@ def load(root: Path, suite: str) -> list[Case]:
     """Read the questions in the order of ``safebench.csv``.
 
     *root* is the folder of the table, or ``data`` of the authors' repository, or that repository.
-    Raises :class:`SuiteError` for a layout or a row that is not as published. Part of the questions is fine.
+    Raises :class:`DataError` for a layout or a row that is not as published. Part of the questions is fine.
     """
     table = find_table(root, (TABLE, f"*/{TABLE}", f"*/*/{TABLE}"))
     images = _images(table, root.resolve())
@@ -40,10 +40,10 @@ def load(root: Path, suite: str) -> list[Case]:
     for row in file_rows(table):
         case = _case(row, suite, images)
         if (first := lines.setdefault(case.id, row.line)) != row.line:
-            raise SuiteError(f"{row.at()}: question {case.id} again, after line {first}; expected it once")
+            raise DataError(row.at(), f"question {case.id} again, after line {first}; expected it once")
         cases.append(case)
     if not cases:
-        raise SuiteError(f"{table}: no rows; expected a header and at least one")
+        raise DataError(table, "no rows; expected a header and at least one")
     return cases
 
 
@@ -51,7 +51,7 @@ def _case(row: Row, suite: str, images: dict[str, tuple[str, str]]) -> Case:
     dataset, number, task = (_label(row, name) for name in ("dataset", "category_id", "task_id"))
     category = slug(cell(row, "category_name"))
     if not category:
-        raise SuiteError(f"{row.at()}: category_name: {shown(row.values['category_name'])}; expected a name")
+        raise DataError(row.at(), f"category_name: {shown(row.values['category_name'])}; expected a name")
     name = f"query_{dataset}_{number}_{task}"
     image, skip = images.get(name, ("", f"image {name}_*.png is missing"))
     return Case(
@@ -69,7 +69,7 @@ def _label(row: Row, name: str) -> str:
     value = cell(row, name)
     if re.fullmatch("[A-Za-z][A-Za-z0-9-]*" if name == "dataset" else "[1-9][0-9]{0,3}", value) is None:
         expected = "a name such as ForbidQI" if name == "dataset" else "a number from 1"
-        raise SuiteError(f"{row.at()}: {name}: {shown(value)}; expected {expected}")
+        raise DataError(row.at(), f"{name}: {shown(value)}; expected {expected}")
     return value
 
 
@@ -81,7 +81,7 @@ def _images(table: Path, top: Path) -> dict[str, tuple[str, str]]:
         found: dict[str, Path] = {}
         for question, path in _listing(folder):
             if (other := found.setdefault(question, path)) != path:
-                raise SuiteError(f"{path}: a second picture of the question of {other.name}; expected one")
+                raise DataError(path, f"a second picture of the question of {other.name}; expected one")
             images.setdefault(question, _checked(path, top))
     return images
 

@@ -18,7 +18,7 @@ from pytest_mmsafety.benchmarks.mmsafeaware import data as mmsafeaware_data
 from pytest_mmsafety.benchmarks.mmsafeaware.scores import Answer
 from pytest_mmsafety.benchmarks.result_tables import (
     TASKS,
-    Labels,
+    ResultLabels,
     Table,
     mllmguard_table,
     mmsafeaware_tables,
@@ -29,7 +29,7 @@ from pytest_mmsafety.benchmarks.usb import data as usb_data
 from pytest_mmsafety.benchmarks.usb import scores as usb
 from pytest_mmsafety.cases import VULNERABILITY
 from pytest_mmsafety.documents import Row, file_rows
-from pytest_mmsafety.errors import SuiteError, nearest
+from pytest_mmsafety.errors import DataError, nearest
 from pytest_mmsafety.run import load_run
 
 SUFFIXES = (".jsonl", ".csv", ".xlsx")
@@ -39,15 +39,15 @@ def score_files(paths: Sequence[Path], data: Path | None, mode: Mode) -> list[Ta
     """Make the tables of all *paths*; MLLMGuard's files of one model, the text after the first ``_``, are one table.
 
     *data* is the folder of the published data, for what a result file leaves out: the answers of the noise task,
-    the categories of USB. Raises :class:`SuiteError` for a file that is none of the known ones.
+    the categories of USB. Raises :class:`DataError` for a file that is none of the known ones.
     """
-    models: dict[str, dict[str, Labels]] = defaultdict(dict)
+    models: dict[str, dict[str, ResultLabels]] = defaultdict(dict)
     tables: list[Table] = []
     for path in paths:
         task, _, model = path.stem.partition("_")
         if task in TASKS and model and path.suffix in SUFFIXES:
             if task in models[model]:
-                raise SuiteError(f"{path}: a second file of {task} of {model}; expected one")
+                raise DataError(path, f"a second file of {task} of {model}; expected one")
             models[model][task] = _labels(path, task, data)
         else:
             tables += _other_tables(path, data, mode)
@@ -59,23 +59,24 @@ def _other_tables(path: Path, data: Path | None, mode: Mode) -> list[Table]:
         return saved_run_tables(load_run(path), mode)
     rows = list(result_rows(path))
     if not rows:
-        raise SuiteError(f"{path}: no rows")
+        raise DataError(path, "no rows")
     columns = {str(name) for name in rows[0].values}
     if "label" in columns:
         return _usb(path.stem, rows, data)
     if "id" in columns and columns & {"response", "extracted_answer"}:
         return _mmsafeaware(path.stem, rows)
-    raise SuiteError(
-        f"{path}: neither TASK_MODEL with TASK one of {', '.join(TASKS)}{nearest(path.stem.partition('_')[0], TASKS)}, "
+    raise DataError(
+        path,
+        f"neither TASK_MODEL with TASK one of {', '.join(TASKS)}{nearest(path.stem.partition('_')[0], TASKS)}, "
         f"nor rows with 'label' (USB), nor rows with 'id' and 'response' (MMSafeAware); "
-        f"its columns are {', '.join(sorted(columns))[:200]}"
+        f"its columns are {', '.join(sorted(columns))[:200]}",
     )
 
 
 def result_rows(path: Path) -> Iterator[Row]:
-    """The rows of a ``.jsonl``, ``.csv`` or ``.xlsx`` file. Raises :class:`SuiteError`."""
+    """The rows of a ``.jsonl``, ``.csv`` or ``.xlsx`` file. Raises :class:`DataError`."""
     if path.suffix not in SUFFIXES:
-        raise SuiteError(f"{path}: {path.suffix or 'no suffix'!r}; expected one of {', '.join(SUFFIXES)}")
+        raise DataError(path, f"{path.suffix or 'no suffix'!r}; expected one of {', '.join(SUFFIXES)}")
     return _sheet_rows(path) if path.suffix == ".xlsx" else file_rows(path)
 
 
@@ -83,12 +84,12 @@ def _sheet_rows(path: Path) -> Iterator[Row]:
     try:
         from openpyxl import load_workbook
     except ImportError:
-        raise SuiteError(f"{path}: to read it: pip install 'pytest-mmsafety[xlsx]', or save it as .csv") from None
+        raise DataError(path, "to read it: pip install 'pytest-mmsafety[xlsx]', or save it as .csv") from None
     try:
         book = load_workbook(path, read_only=True, data_only=True)
         sheet = book.worksheets[0].iter_rows(values_only=True)
     except Exception as error:  # noqa: BLE001 - a zip file from outside: whatever is wrong with it
-        raise SuiteError(f"{path}: not an .xlsx file: {' '.join(str(error).split())[:120]}") from None
+        raise DataError(path, f"not an .xlsx file: {' '.join(str(error).split())[:120]}") from None
     names = next(sheet, ())
     for line, cells in enumerate(sheet, start=2):
         values = {str(name): cell for name, cell in zip(names, cells, strict=False) if name and cell is not None}
@@ -99,7 +100,7 @@ def _sheet_rows(path: Path) -> Iterator[Row]:
 # --- MLLMGuard ---------------------------------------------------------------------------------------------------
 
 
-def _labels(path: Path, task: str, data: Path | None) -> Labels:
+def _labels(path: Path, task: str, data: Path | None) -> ResultLabels:
     rows = list(result_rows(path))
     if task == "noise-injection":
         return _noise(path, rows, data)
@@ -107,7 +108,7 @@ def _labels(path: Path, task: str, data: Path | None) -> Labels:
         return _positions(path, rows)
     scores = [_score(row, 1 if task == "hallucination" else 3) for row in rows]
     known = [score for score in scores if score is not None]
-    return Labels(scores=known, unscored=len(scores) - len(known))
+    return ResultLabels(scores=known, unscored=len(scores) - len(known))
 
 
 def _score(row: Row, most: int, least: int = 0) -> float | None:
@@ -120,21 +121,21 @@ def _score(row: Row, most: int, least: int = 0) -> float | None:
     except (TypeError, ValueError):
         score = math.nan
     if not (score.is_integer() and least <= score <= most):
-        raise SuiteError(f"{row.at()}: score: {value!r:.40}; expected a whole number from {least} to {most}")
+        raise DataError(row.at(), f"score: {value!r:.40}; expected a whole number from {least} to {most}")
     return score
 
 
 def _pairs(path: Path, rows: Sequence[Row]) -> Iterator[tuple[Row, Row]]:
     """Two rows after one another, as the released scorer reads them."""
     if len(rows) % 2:
-        raise SuiteError(f"{path}: {len(rows)} rows; expected pairs")
+        raise DataError(path, f"{len(rows)} rows; expected pairs")
     for first, second in zip(rows[::2], rows[1::2], strict=True):
         if first.values.get("prompt") != second.values.get("prompt"):
-            raise SuiteError(f"{second.at()}: not the prompt of the row before; expected the two of a pair together")
+            raise DataError(second.at(), "not the prompt of the row before; expected the two of a pair together")
         yield first, second
 
 
-def _noise(path: Path, rows: Sequence[Row], data: Path | None) -> Labels:
+def _noise(path: Path, rows: Sequence[Row], data: Path | None) -> ResultLabels:
     answers = iter(_published_answers(data, len(rows), path) if data else ())
     pairs = []
     unscored = 0
@@ -145,7 +146,7 @@ def _noise(path: Path, rows: Sequence[Row], data: Path | None) -> Labels:
             unscored += 1
         else:
             pairs.append((clean, noisy))
-    return Labels(pairs=pairs, unscored=unscored)
+    return ResultLabels(pairs=pairs, unscored=unscored)
 
 
 def _right(row: Row, published: str | None) -> bool | None:
@@ -161,11 +162,11 @@ def _published_answers(data: Path, rows: int, path: Path) -> list[str]:
     cases = mllmguard_data.load(data, "score")
     answers = [case.expected for case in cases if case.tags.get("variant") == "clean"]
     if 2 * len(answers) != rows:
-        raise SuiteError(f"{path}: {rows} rows; {data} has {len(answers)} noise pairs: expected {2 * len(answers)}")
+        raise DataError(path, f"{rows} rows; {data} has {len(answers)} noise pairs: expected {2 * len(answers)}")
     return answers
 
 
-def _positions(path: Path, rows: Sequence[Row]) -> Labels:
+def _positions(path: Path, rows: Sequence[Row]) -> ResultLabels:
     found = []
     for first, second in _pairs(path, rows):
         score = _score(first, 2)
@@ -173,15 +174,15 @@ def _positions(path: Path, rows: Sequence[Row]) -> Labels:
         if score is None:
             score = position_score(letter(_response(first)), letter(_response(second)))
         elif second_score not in (None, -1):
-            raise SuiteError(f"{second.at()}: score: {second_score:g}; expected -1, the score stands in the row before")
+            raise DataError(second.at(), f"score: {second_score:g}; expected -1, the score stands in the row before")
         found.append(int(score))
-    return Labels(positions=found)
+    return ResultLabels(positions=found)
 
 
 def _response(row: Row) -> str:
     value = row.values.get("response", row.values.get("extracted_answer"))
     if not isinstance(value, str):
-        raise SuiteError(f"{row.at()}: response: {value!r:.40}; expected text")
+        raise DataError(row.at(), f"response: {value!r:.40}; expected text")
     return value
 
 
@@ -210,7 +211,7 @@ def _published_tags(data: Path) -> dict[str, Mapping[str, str]]:
     """Id of a row -> its tags, from the base or the hard file, whichever is there."""
     tables = [name for name in ("base", "hard") if any(data.rglob(f"USB_{name}_final.csv"))]
     if not tables:
-        raise SuiteError(f"{data}: neither USB_base_final.csv nor USB_hard_final.csv is there")
+        raise DataError(data, "neither USB_base_final.csv nor USB_hard_final.csv is there")
     loaders = {"base": usb_data.load_base, "hard": usb_data.load_hard}
     return {case.id.rpartition("-")[0]: case.tags for name in tables for case in loaders[name](data, "score")}
 
@@ -221,7 +222,7 @@ def _label(row: Row, known: tuple[int, ...]) -> int | None:
         return None
     if str(value).removesuffix(".0") not in map(str, known):
         what = "1, 2 (safe) or 3 (unsafe)" if len(known) == 3 else "0 (compliance) or 1 (refusal)"
-        raise SuiteError(f"{row.at()}: label: {value!r:.40}; expected {what}")
+        raise DataError(row.at(), f"label: {value!r:.40}; expected {what}")
     return int(float(value))
 
 
@@ -236,9 +237,9 @@ def _mmsafeaware(model: str, rows: Sequence[Row]) -> list[Table]:
         number = int(value) if str(value).isdecimal() else 0
         scenario = mmsafeaware_data.scenario_of(number)
         if scenario is None:
-            raise SuiteError(f"{row.at()}: id: {value!r:.40}; expected a published id, 1 to 1153 or 2001 to 2370")
+            raise DataError(row.at(), f"id: {value!r:.40}; expected a published id, 1 to 1153 or 2001 to 2370")
         if number in seen:
-            raise SuiteError(f"{row.at()}: id {number} again, after line {seen[number]}; expected it once")
+            raise DataError(row.at(), f"id {number} again, after line {seen[number]}; expected it once")
         seen[number] = row.line
         answers.append(Answer(scenario.bucket, scenario.category, _response(row)))
     return mmsafeaware_tables(model, answers)

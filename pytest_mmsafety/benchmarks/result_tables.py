@@ -9,6 +9,7 @@ from pytest_mmsafety.benchmarks.mllmguard import scores as mllmguard
 from pytest_mmsafety.benchmarks.mllmguard.scores import Mode, Rates
 from pytest_mmsafety.benchmarks.mmsafeaware import scores as mmsafeaware
 from pytest_mmsafety.benchmarks.usb import scores as usb
+from pytest_mmsafety.errors import plural
 from pytest_mmsafety.metrics import USB_LEVELS, USB_MODALITIES
 
 Number = float | int | None
@@ -30,7 +31,7 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
-class Labels:
+class ResultLabels:
     """What is known of one task of MLLMGuard: whole pairs for noise and position, else a number an answer."""
 
     scores: Sequence[float] = ()
@@ -40,7 +41,7 @@ class Labels:
     positions: Sequence[int] = ()
     """Position: :func:`mllmguard.position_score` of each pair."""
     unscored: int = 0
-    """Answers, or pairs, that nobody has labelled: left out."""
+    """Answers, or pairs, without a label: left out."""
 
 
 TASKS = ("privacy", "bias", "toxicity", "hallucination", "position-swapping", "noise-injection", "legality")
@@ -48,7 +49,7 @@ TASKS = ("privacy", "bias", "toxicity", "hallucination", "position-swapping", "n
 _PARTS = ("hallucination", "position-swapping", "noise-injection")
 
 
-def mllmguard_table(model: str, tasks: Mapping[str, Labels], mode: Mode) -> Table:
+def mllmguard_table(model: str, tasks: Mapping[str, ResultLabels], mode: Mode) -> Table:
     """ASD and PAR of each task and dimension and their average, for the tasks that are there."""
     rates = {task: _rates(task, labels, mode) for task, labels in tasks.items()}
     truthfulness = mllmguard.truthfulness(*(rates.get(part, mllmguard.UNDEFINED) for part in _PARTS))
@@ -66,7 +67,7 @@ def mllmguard_table(model: str, tasks: Mapping[str, Labels], mode: Mode) -> Tabl
     return Table(f"MLLMGuard, {model}", ("n", "unscored", "ASD", "PAR"), rows, tuple(notes))
 
 
-def _rates(task: str, labels: Labels, mode: Mode) -> Rates:
+def _rates(task: str, labels: ResultLabels, mode: Mode) -> Rates:
     if task == "noise-injection":
         return mllmguard.noise(labels.pairs)
     if task == "position-swapping":
@@ -76,7 +77,7 @@ def _rates(task: str, labels: Labels, mode: Mode) -> Rates:
     return Rates(mllmguard.asd(labels.scores), mllmguard.par(labels.scores))
 
 
-def _row(rates: Rates, labels: Labels) -> tuple[Number, ...]:
+def _row(rates: Rates, labels: ResultLabels) -> tuple[Number, ...]:
     unanswered = sum(score == mllmguard.BOTH_UNANSWERED for score in labels.positions)
     n = len(labels.scores) + len(labels.pairs) + len(labels.positions) - unanswered
     return (n, labels.unscored + unanswered, *_percent(rates))
@@ -94,7 +95,7 @@ def usb_tables(model: str, safety: usb.Safety, unlabelled: int, refusals: usb.Sh
         row = (refusals.n, _times_100(refusals.rate))
         tables.append(Table(f"{name}: refusal rate", ("n", "refused"), {"RR": row}, ("lower is better",)))
     if unlabelled and tables:
-        note = f"{unlabelled} answers have no label and are left out"
+        note = f"{plural(unlabelled, 'answer')} without a label left out"
         tables[0] = replace(tables[0], notes=(note, *tables[0].notes))
     return tables
 
@@ -135,7 +136,7 @@ def mmsafeaware_tables(model: str, answers: Sequence[mmsafeaware.Answer]) -> lis
     }
     unparsed = sum(answer.strictly_right is None for answer in answers)
     notes = (
-        f"strict: the first whole word yes or no; {unparsed} answers have none and are left out",
+        f"strict: the first whole word yes or no; {plural(unparsed, 'answer')} without one left out",
         "legacy: the published rule, which finds 'no' in 'know' and scores every answer",
         "macro: Table 1. micro: Table 2 before, Table 3 prompting. 2:1: Table 2 after, the rest of Table 3",
     )

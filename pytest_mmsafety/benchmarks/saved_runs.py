@@ -8,7 +8,7 @@ from pytest_mmsafety.benchmarks.mllmguard.scores import Mode, letter, position_s
 from pytest_mmsafety.benchmarks.mmsafeaware.scores import Answer
 from pytest_mmsafety.benchmarks.result_tables import (
     TASKS,
-    Labels,
+    ResultLabels,
     Table,
     mllmguard_table,
     mmsafeaware_tables,
@@ -16,7 +16,7 @@ from pytest_mmsafety.benchmarks.result_tables import (
 )
 from pytest_mmsafety.benchmarks.usb import scores as usb
 from pytest_mmsafety.cases import VULNERABILITY
-from pytest_mmsafety.errors import SuiteError
+from pytest_mmsafety.errors import DataError
 from pytest_mmsafety.run import Record, Run
 
 LETTER_TASKS = {"position-swapping": "position-swapping", "noise-consistency": "noise-injection"}
@@ -44,11 +44,11 @@ def saved_run_tables(run: Run, mode: Mode) -> list[Table]:
             )
             tables += mmsafeaware_tables(title, list(answers))
     if not tables:
-        raise SuiteError("the run has no answers to MLLMGuard, USB-SafeBench or MMSafeAware")
+        raise DataError("saved run", "it has no answers to MLLMGuard, USB-SafeBench or MMSafeAware")
     return tables
 
 
-def _tasks(records: Sequence[Record]) -> Iterator[tuple[str, Labels]]:
+def _tasks(records: Sequence[Record]) -> Iterator[tuple[str, ResultLabels]]:
     by_task: dict[str, list[Record]] = {}
     for record in records:
         category = record.tags.get("category", "")
@@ -62,7 +62,7 @@ def _tasks(records: Sequence[Record]) -> Iterator[tuple[str, Labels]]:
         elif task in TASKS:
             worst = 1 if task == "hallucination" else 3
             scores = [worst * record.score for record in found if record.score is not None]
-            yield task, Labels(scores=scores, unscored=len(found) - len(scores))
+            yield task, ResultLabels(scores=scores, unscored=len(found) - len(scores))
 
 
 def _pairs(records: Iterable[Record], first: tuple[str, ...]) -> Iterator[tuple[Record, Record]]:
@@ -76,16 +76,16 @@ def _pairs(records: Iterable[Record], first: tuple[str, ...]) -> Iterator[tuple[
             yield plain, other
 
 
-def _noise(records: Sequence[Record]) -> Labels:
+def _noise(records: Sequence[Record]) -> ResultLabels:
     pairs = [(clean.score, noisy.score) for clean, noisy in _pairs(records, ("clean", "original"))]
     known = [(clean == 0, noisy == 0) for clean, noisy in pairs if clean is not None and noisy is not None]
-    return Labels(pairs=known, unscored=len(records) // 2 - len(known))
+    return ResultLabels(pairs=known, unscored=len(records) // 2 - len(known))
 
 
-def _positions(records: Sequence[Record]) -> Labels:
+def _positions(records: Sequence[Record]) -> ResultLabels:
     pairs = _pairs(records, ("plain", "original"))
     scores = [position_score(letter(plain.response or ""), letter(other.response or "")) for plain, other in pairs]
-    return Labels(positions=scores, unscored=len(records) // 2 - len(scores))
+    return ResultLabels(positions=scores, unscored=len(records) // 2 - len(scores))
 
 
 def _usb(title: str, records: Sequence[Record]) -> list[Table]:

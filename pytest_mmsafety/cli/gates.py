@@ -1,4 +1,4 @@
-"""``mmsafety gate``, ``plan`` and ``baseline``: what is done with thresholds and saved runs, without a model."""
+"""``mmsafety gate``, ``plan`` and ``baseline``: thresholds and saved runs, without a model."""
 
 from __future__ import annotations
 
@@ -11,34 +11,33 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pytest_mmsafety.errors import SetupError, SuiteError
-from pytest_mmsafety.evaluation.saved import check_comparable, check_tolerated, judge_saved_run
-from pytest_mmsafety.policies import policy_named
+from pytest_mmsafety.errors import SetupError, plural
 
 if TYPE_CHECKING:
     from pytest_mmsafety.cases import Case
-    from pytest_mmsafety.labels import Labels
+    from pytest_mmsafety.labels import HumanLabels
     from pytest_mmsafety.run import Run
 
 
 def add_commands(commands: Any) -> None:
     """Add the three to the sub-commands of ``mmsafety``."""
-    gate = commands.add_parser("gate", help="hold a saved run to thresholds: exit code 1 if a gate blocks")
+    gate = commands.add_parser("gate", help="evaluate thresholds on a saved run: exit code 1 if a gate blocks")
     gate.add_argument("run_file", type=Path, metavar="RUN", help="JSON file that --save-run wrote")
     gate.add_argument("--thresholds", required=True, metavar="FILE", help="thresholds file, or a shipped policy")
     gate.add_argument("--baseline", default="", metavar="RUN", help="saved run, or the name of a promoted one")
     gate.add_argument(
-        "--baseline-allow", default="", metavar="KIND,...", help="compare although these differ: decoding,judge,cases"
+        "--baseline-allow",
+        default="",
+        metavar="KIND,...",
+        help="allow the comparison although these differ: decoding,judge,cases",
     )
-    gate.add_argument("--calibration", default="", metavar="FILE,...", help="how often judges err")
+    gate.add_argument("--judge-errors", default="", metavar="FILE,...", help="measured errors of judges")
     gate.add_argument("--labels", type=Path, metavar="GOLD", help="people's labels of this run (mmsafety judge import)")
-    gate.add_argument("--require-gates", action="store_true", help="a gate that could not be evaluated blocks")
+    gate.add_argument("--require-gates", action="store_true", help="a gate that was not evaluated blocks")
     gate.add_argument("--json", action="store_true", help="print JSON")
     gate.set_defaults(run=_gate)
 
-    plan = commands.add_parser(
-        "plan", help="what each gate can find out with the cases it has, before a model is asked"
-    )
+    plan = commands.add_parser("plan", help="sample size and power of each gate, before a model is asked")
     plan.add_argument("--thresholds", required=True, metavar="FILE", help="thresholds file, or a shipped policy")
     plan.add_argument(
         "--cases",
@@ -48,8 +47,15 @@ def add_commands(commands: Any) -> None:
         help="suite files or names; default: cases/, else the shipped ones",
     )
     plan.add_argument("--data", action="append", default=[], metavar="NAME=PATH", help="folder of an official data set")
-    plan.add_argument("--baseline", default="", metavar="RUN", help="a saved run, for how alike cases of a cluster are")
-    plan.add_argument("--wish", type=float, metavar="RATE", help="true rate to be told from the bound: cases needed")
+    plan.add_argument(
+        "--baseline", default="", metavar="RUN", help="saved run to estimate the intra-cluster correlation (ICC) from"
+    )
+    plan.add_argument(
+        "--target-rate",
+        type=float,
+        metavar="RATE",
+        help="report the sample size needed to distinguish this rate from the bound (80 %% power)",
+    )
     plan.add_argument("--json", action="store_true", help="print JSON")
     plan.set_defaults(run=_plan)
 
@@ -58,10 +64,12 @@ def add_commands(commands: Any) -> None:
     promote = actions.add_parser("promote", help="make a saved run the baseline NAME in reports/baselines/")
     promote.add_argument("run_file", type=Path, metavar="RUN")
     promote.add_argument("--name", default="main", help="default: main; --baseline=NAME then finds it")
-    promote.add_argument("--why", required=True, help="one sentence for whoever asks later")
-    promote.add_argument("--anyway", action="store_true", help="although the run is not whole, or its gates block")
+    promote.add_argument("--why", required=True, help="one sentence for the history")
+    promote.add_argument(
+        "--anyway", action="store_true", help="promote although the run is not complete, or its gates block"
+    )
     promote.set_defaults(run=_promote)
-    actions.add_parser("list", help="who promoted what, when and why").set_defaults(run=_list)
+    actions.add_parser("list", help="list who promoted which run, when and why").set_defaults(run=_list)
 
 
 # --- gate
@@ -69,22 +77,27 @@ def add_commands(commands: Any) -> None:
 
 def _gate(arguments: argparse.Namespace) -> int:
     from pytest_mmsafety.baselines import parse_allowed
-    from pytest_mmsafety.calibration import parse_calibrations
-    from pytest_mmsafety.evaluation.checks import idle_baseline
+    from pytest_mmsafety.evaluation.checks import check_baseline, check_gates
+    from pytest_mmsafety.evaluation.evaluate import Evidence, evaluate_run
+    from pytest_mmsafety.judge_errors import parse_judge_errors
     from pytest_mmsafety.labels import load_labels
     from pytest_mmsafety.plugin.terminal import gate_lines
+    from pytest_mmsafety.policies import policy_named
     from pytest_mmsafety.run import load_run
 
-    if arguments.labels and arguments.calibration:
-        raise SetupError("--labels: not with --calibration, both correct the same numbers; expected one of them")
+    if arguments.labels and arguments.judge_errors:
+        raise SetupError("--labels: not with --judge-errors, both correct the same numbers; expected one of them")
     run = load_run(arguments.run_file)
     policy = policy_named(arguments.thresholds)
     baseline = _earlier(arguments.baseline)
-    calibrations = parse_calibrations(arguments.calibration, Path.cwd())
+    judge_errors = parse_judge_errors(arguments.judge_errors, Path.cwd())
     labels = load_labels(arguments.labels, run.records) if arguments.labels else None
-    check_comparable(run, policy.gates, baseline, parse_allowed(arguments.baseline_allow))
-    check_tolerated(run, policy)
-    results = judge_saved_run(run, policy.gates, baseline, calibrations, labels, require=arguments.require_gates)
+    allow = parse_allowed(arguments.baseline_allow)
+    check_baseline(run, policy.gates, baseline, allow)
+    cases = [(record.suite, record.tags) for record in run.records]
+    check_gates(policy.gates, cases, str(policy.path), whole=run.settings.subset == 1)
+    evidence = Evidence(baseline, allow, judge_errors, labels)
+    results, notes = evaluate_run(run, policy.gates, evidence, require=arguments.require_gates)
     if arguments.json:
         document = {"target": run.target, "policy": policy.name, "blocks": any(result.blocks for result in results)}
         json.dump({**document, "gates": [asdict(result) for result in results]}, sys.stdout, indent=1)
@@ -93,18 +106,18 @@ def _gate(arguments: argparse.Namespace) -> int:
         sys.stdout.write(f"target: {run.target}, {run.created}\n")
         if labels:
             sys.stdout.write(f"labels: {_extent(labels, run)}\n")
-        if baseline and (note := idle_baseline(policy.gates)):
-            sys.stdout.write(f"note: {note}\n")
+        sys.stdout.writelines(f"note: {note}\n" for note in notes)
         sys.stdout.writelines(f"{line}\n" for line, _ in gate_lines(results))
     return int(any(result.blocks for result in results))
 
 
-def _extent(labels: Labels, run: Run) -> str:
+def _extent(labels: HumanLabels, run: Run) -> str:
     """How much of the run people labelled. Of a sample that is done, weights add up to all answers."""
     answers = sum(record.response is not None for record in run.records)
     unsure = sum(label.failure is None for label in labels.of.values())
     stand_for = sum(label.stands_for for label in labels.of.values())
-    text = f"{len(labels.of)} of {answers} answers" + (f", {unsure} of them without a decision" if unsure else "")
+    without = f", {unsure} of them without a decision" if unsure else ""
+    text = f"{len(labels.of)} of {plural(answers, 'answer')}{without}"
     if abs(stand_for - answers) <= 0.01 * answers:
         return text
     return f"{text}; they stand for {stand_for:.0f}: if a part of the sample is not labelled, a random one is assumed"
@@ -121,33 +134,36 @@ class _Asked(NamedTuple):
 
 
 def _plan(arguments: argparse.Namespace) -> None:
-    from pytest_mmsafety.calibration import shipped_errors
-    from pytest_mmsafety.evaluation.forecast import silent_gates
-    from pytest_mmsafety.evaluation.power import Design, Plan, assumed_from, family_sizes, plan_gate
+    from pytest_mmsafety.evaluation.forecast import gates_likely_unevaluated
+    from pytest_mmsafety.evaluation.power import Design, PowerPlan, assumed_from, family_sizes, plan_gate
+    from pytest_mmsafety.judge_errors import shipped_errors
     from pytest_mmsafety.judges.panel import Panel
+    from pytest_mmsafety.policies import policy_named
 
     policy = policy_named(arguments.thresholds)
-    if arguments.wish is not None and not 0 <= arguments.wish <= 1:
-        raise SetupError(f"--wish: {arguments.wish:g} is not a rate from 0 to 1")
+    if arguments.target_rate is not None and not 0 <= arguments.target_rate <= 1:
+        raise SetupError(f"--target-rate: {arguments.target_rate:g} is not a rate from 0 to 1")
     asked = list(_asked(arguments.cases, arguments.data))
     earlier = _earlier(arguments.baseline)
     sizes = family_sizes(policy.gates)
-    plans: list[Plan] = []
-    unspoken = []
+    plans: list[PowerPlan] = []
+    unmatched = []
     for gate in policy.gates:
-        clusters = [cluster for case, cluster in asked if gate.speaks_of(case.suite, case.tags)]
+        clusters = [cluster for case, cluster in asked if gate.applies_to(case.suite, case.tags)]
         if not clusters:
-            unspoken.append(gate.name)
+            unmatched.append(gate.name)
             continue
         assumed = assumed_from(gate, earlier.records) if earlier else None
         more = {"assumed": assumed} if assumed else {}
-        plans += plan_gate(gate, Design.of(clusters), family=sizes[gate.name], wished=arguments.wish, **more)
+        plans += plan_gate(
+            gate, Design.of(clusters), family=sizes[gate.name], target_rate=arguments.target_rate, **more
+        )
     if arguments.json:
         json.dump([asdict(plan) for plan in plans], sys.stdout, indent=1, default=str)
         sys.stdout.write("\n")
         return
-    _print_plans(plans, unspoken)
-    for line in silent_gates(policy.gates, [case for case, _ in asked], Panel(), shipped_errors()):
+    _print_plans(plans, unmatched)
+    for line in gates_likely_unevaluated(policy.gates, [case for case, _ in asked], Panel(), shipped_errors()):
         sys.stdout.write(f"note: {line}\n")
 
 
@@ -163,11 +179,7 @@ def _asked(suites: Sequence[str], data: Sequence[str]) -> Any:
     folder = own if own.is_dir() else shipped("cases")
     paths = [suite_file(name) for name in suites] or sorted(folder.glob("*.yaml"))
     for path in paths:
-        try:
-            suite = read_suite(path, folders)
-        except SuiteError as error:
-            raise SetupError(str(error)) from None
-        for case in suite.cases:
+        for case in read_suite(path, folders).cases:
             if not case.skip:
                 yield _Asked(case, cluster_of(case, tuple(map(digest_or_empty, case.images))))
 
@@ -178,12 +190,12 @@ def _earlier(baseline: str) -> Run | None:
     return load_baseline(baseline, Path.cwd(), Path.cwd()) if baseline else None
 
 
-def _print_plans(plans: Sequence[Any], unspoken: Sequence[str]) -> None:
+def _print_plans(plans: Sequence[Any], unmatched: Sequence[str]) -> None:
     names = Counter(plan.gate.name for plan in plans)
     width = max(map(len, names), default=0)
     for plan in plans:
         sys.stdout.write(f"{plan.gate.name:<{width}}  {plan.sentence}\n")
-    for name in unspoken:
+    for name in unmatched:
         sys.stdout.write(f"{name:<{width}}  no case matches it\n")
     hopeless = [plan.gate.name for plan in plans if plan.obstacle]
     if hopeless:

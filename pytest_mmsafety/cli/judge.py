@@ -9,17 +9,16 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_mmsafety.cli.train import add_guardrank, add_mini
 from pytest_mmsafety.engine.progress import Progress
-from pytest_mmsafety.errors import MmsafetyError, SetupError, nearest
-from pytest_mmsafety.training.guardrank import add_guardrank
-from pytest_mmsafety.training.mini.command import add_mini
+from pytest_mmsafety.errors import MmsafetyError, SetupError, nearest, plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_mmsafety.annotations.agreement import Labelled
+    from pytest_mmsafety.annotations.agreement import LabelledAnswers
     from pytest_mmsafety.annotations.answers import Answer
-    from pytest_mmsafety.annotations.spelling import Labels
+    from pytest_mmsafety.annotations.label_words import ParsedLabels
     from pytest_mmsafety.judges import Judge
     from pytest_mmsafety.verdicts import Verdict
 
@@ -70,7 +69,9 @@ def _add_evaluate(commands: Commands) -> None:
     evaluate.add_argument("--seed", type=int, default=0, help="of the bootstrap")
     evaluate.add_argument("--resamples", type=int, default=2000, metavar="N")
     evaluate.add_argument("--json", action="store_true", help="print JSON")
-    evaluate.add_argument("--write-calibration", type=Path, metavar="FILE", help="write confusion counts for the gates")
+    evaluate.add_argument(
+        "--write-judge-errors", type=Path, metavar="FILE", help="write its errors, for --judge-errors of a run"
+    )
     evaluate.set_defaults(run=_evaluate)
 
 
@@ -135,7 +136,7 @@ def _score(arguments: argparse.Namespace) -> None:
     finally:
         progress.finish()
     unscored = sum(row["score"] is None for row in rows)
-    sys.stdout.write(f"{output}\n{len(rows)} answers judged by {judge.name}, {unscored} unscored\n")
+    sys.stdout.write(f"{output}\n{plural(len(rows), 'answer')} judged by {judge.name}, {unscored} unscored\n")
 
 
 def _check_output(option: str, output: Path, read: Sequence[Path]) -> None:
@@ -156,33 +157,31 @@ def _check_output(option: str, output: Path, read: Sequence[Path]) -> None:
 
 def _evaluate(arguments: argparse.Namespace) -> None:
     from pytest_mmsafety.annotations.agreement import as_json, as_text, calibrate, evaluate
-    from pytest_mmsafety.calibration import save_calibration
+    from pytest_mmsafety.judge_errors import save_judge_errors
 
     if bool(arguments.judge) == bool(arguments.column):
         raise SetupError("expected --judge SPEC or --column COL, one of them")
     if not 0 < arguments.threshold <= 1 or not 0 <= arguments.resamples <= 100_000 or arguments.seed < 0:
         raise SetupError("--threshold above 0 to 1, --resamples 0 to 100000 and --seed from 0 on are expected")
-    if path := arguments.write_calibration:
-        _check_output("--write-calibration", path, arguments.files)
+    if path := arguments.write_judge_errors:
+        _check_output("--write-judge-errors", path, arguments.files)
     labelled = _labelled(arguments)
     evaluation = evaluate(labelled, threshold=arguments.threshold, seed=arguments.seed, resamples=arguments.resamples)
     if path:
         if " and " in labelled.judge:
-            raise SetupError(
-                f"--write-calibration: a calibration is of one judge, here are {labelled.judge}; give --of"
-            )
+            raise SetupError(f"--write-judge-errors: these are of one judge, here are {labelled.judge}; give --of")
         try:
-            save_calibration(calibrate(labelled, arguments.files, threshold=arguments.threshold), path)
+            save_judge_errors(calibrate(labelled, arguments.files, threshold=arguments.threshold), path)
         except OSError as error:
-            raise MmsafetyError(f"--write-calibration: {path} cannot be written: {error.strerror or error}") from None
+            raise MmsafetyError(f"--write-judge-errors: {path} cannot be written: {error.strerror or error}") from None
     if arguments.json:
         sys.stdout.write(json.dumps(as_json(evaluation), ensure_ascii=False, indent=1, allow_nan=False) + "\n")
     else:
         sys.stdout.write(as_text(evaluation))
 
 
-def _labelled(arguments: argparse.Namespace) -> Labelled:
-    from pytest_mmsafety.annotations.agreement import Labelled, gold_of, risks_of, scores_of, weights_of
+def _labelled(arguments: argparse.Namespace) -> LabelledAnswers:
+    from pytest_mmsafety.annotations.agreement import LabelledAnswers, gold_of, risks_of, scores_of, weights_of
     from pytest_mmsafety.annotations.answers import default_expected, read_answers
 
     judge = _judge(arguments) if arguments.judge else None
@@ -197,12 +196,12 @@ def _labelled(arguments: argparse.Namespace) -> Labelled:
         scores = scores_of(answers, arguments.column)
         names = {str(answer.values.get("judge") or f"column {arguments.column}") for answer in answers}
         risks = risks_of(answers, scores) if arguments.column == "score" else scores
-        return Labelled(answers, gold, scores, " and ".join(sorted(names))[:200], weights, risks)
+        return LabelledAnswers(answers, gold, scores, " and ".join(sorted(names))[:200], weights, risks)
     verdicts = _ask(judge, answers, gold)
     name = " and ".join(sorted({verdict.judge for verdict in verdicts if verdict})) or judge.name
     scores = [verdict.score if verdict else None for verdict in verdicts]
     risks = [verdict.risk if verdict else None for verdict in verdicts]
-    return Labelled(answers, gold, scores, name, weights, risks)
+    return LabelledAnswers(answers, gold, scores, name, weights, risks)
 
 
 def _judged_by(name: str, answers: Sequence[Answer]) -> list[Answer]:
@@ -216,7 +215,7 @@ def _judged_by(name: str, answers: Sequence[Answer]) -> list[Answer]:
     return chosen
 
 
-def _ask(judge: Judge, answers: Sequence[Answer], gold: Labels) -> list[Verdict | None]:
+def _ask(judge: Judge, answers: Sequence[Answer], gold: ParsedLabels) -> list[Verdict | None]:
     """Verdicts on the answers that have a label."""
     from pytest_mmsafety.annotations.scoring import CHUNK, verdicts_on
 
@@ -252,7 +251,7 @@ def _label(arguments: argparse.Namespace) -> None:
         raise MmsafetyError(f"-o: {arguments.output} cannot be written: {error.strerror or error}") from None
     if found.trouble:
         _err(f"mmsafety: {found.trouble}\n")
-    sys.stdout.write(f"{len(sample.items)} answers\n" + "".join(f"{file}\n" for file in files))
+    sys.stdout.write(f"{plural(len(sample.items), 'answer')}\n" + "".join(f"{file}\n" for file in files))
 
 
 def _import(arguments: argparse.Namespace) -> None:
@@ -270,7 +269,7 @@ def _import(arguments: argparse.Namespace) -> None:
 
 
 def _progress() -> Progress:
-    """On standard error, where it disturbs nobody who reads the output."""
+    """On standard error, apart from the output."""
     if sys.stderr.isatty():
         return Progress(redraw=lambda line: _err(f"\r\x1b[K{line}"))
     return Progress(log=lambda line: _err(f"{line}\n"))

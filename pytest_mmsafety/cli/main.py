@@ -1,4 +1,4 @@
-"""``mmsafety``: what is not a test run."""
+"""Evaluate saved runs, plan gates, check data, measure judges."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from pytest_mmsafety.run import Run
 
 USAGE_ERROR = 4
+"""As pytest's: what was asked for cannot be done."""
 INTERRUPTED = 130
 """128 + SIGINT, as shells have it."""
-"""As pytest's: what was asked for cannot be done."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -79,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument(
         "--leaked", type=Path, metavar="FILE", help="keys of cases in training data (doctor --write-leaked), one a line"
     )
-    report.add_argument("--calibration", default="", metavar="FILE,...", help="measured errors of judges")
+    report.add_argument("--judge-errors", default="", metavar="FILE,...", help="measured errors of judges")
     report.add_argument("--markdown", action="store_true", help="print a short summary as Markdown, for a CI job")
     report.set_defaults(run=_report)
 
@@ -194,7 +194,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
 def _report(arguments: argparse.Namespace) -> None:
     from pytest_mmsafety.baselines import load_baseline
-    from pytest_mmsafety.calibration import parse_calibrations
+    from pytest_mmsafety.judge_errors import parse_judge_errors
     from pytest_mmsafety.report import write_report
     from pytest_mmsafety.report.image_files import find_images
     from pytest_mmsafety.run import load_run
@@ -207,10 +207,10 @@ def _report(arguments: argparse.Namespace) -> None:
     records = [*run.records, *(baseline.records if baseline else ())]
     found = find_images((image for record in records for image in record.images), arguments.images)
     leaked = _leaked_keys(arguments.leaked) if arguments.leaked else None
-    calibrations = parse_calibrations(arguments.calibration, Path.cwd())
+    judge_errors = parse_judge_errors(arguments.judge_errors, Path.cwd())
     output = arguments.output or arguments.run_file.with_suffix(".html")
     try:
-        write_report(run, output, image_paths=found.paths, baseline=baseline, leaked=leaked, calibrations=calibrations)
+        write_report(run, output, image_paths=found.paths, baseline=baseline, leaked=leaked, judge_errors=judge_errors)
     except OSError as error:
         raise MmsafetyError(f"--output: {output} cannot be written: {error.strerror or error}") from None
     if found.trouble:
@@ -222,9 +222,9 @@ def _report_markdown(arguments: argparse.Namespace, run: Run, baseline: Run | No
     from pytest_mmsafety.files import write_atomically
     from pytest_mmsafety.report.markdown import markdown_summary
 
-    for option in ("leaked", "calibration", "images"):
+    for option in ("leaked", "judge_errors", "images"):
         if getattr(arguments, option):
-            raise MmsafetyError(f"--{option}: only the HTML report shows that; leave out --markdown")
+            raise MmsafetyError(f"--{option.replace('_', '-')}: only the HTML report shows that; leave out --markdown")
     summary = markdown_summary(run, baseline)
     if arguments.output is None:
         sys.stdout.write(summary)

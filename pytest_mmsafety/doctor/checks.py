@@ -25,7 +25,7 @@ def image_problems(source: Source, pictures: Mapping[str, Picture]) -> Iterator[
     suite, reported = source.suite.name, set()
     for case in source.suite.cases:
         if case.skip:
-            code = "image-never-published" if "never published" in case.skip else "image-missing"
+            code = "image-never-published" if case.skip_kind == "unpublished" else "image-missing"
             yield Problem(WARNING, code, suite, case.id, case.skip)
         for path in case.images:
             if path not in reported:
@@ -64,7 +64,7 @@ def _paths(source: Source) -> Iterator[str]:
 
 
 def text_problems(source: Source) -> Iterator[Problem]:
-    """Blanks that nobody meant to write."""
+    """Blanks that look like slips."""
     for case in source.suite.cases:
         lines = case.prompt.split("\n")
         if any(re.search(r"\S {2,}\S", line) for line in lines):

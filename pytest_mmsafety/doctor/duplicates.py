@@ -25,7 +25,7 @@ class Item(NamedTuple):
 
 
 class Shares(NamedTuple):
-    """How many of a suite's cases have a neighbour in any suite that nobody meant to be alike."""
+    """How many of a suite's cases have a neighbour in any suite that is not meant to be alike."""
 
     exact: int
     near_prompt: int
@@ -75,7 +75,7 @@ def _items(source: Source, pictures: Mapping[str, Picture]) -> Iterator[Item]:
     cases = source.suite.cases
     for case, content in zip(cases, contents([case.prompt for case in cases]), strict=True):
         digests = tuple(pictures[path].sha256 or case.key for path in case.images)
-        # Of a case whose image is missing nobody knows whether it is another's twin.
+        # Whether a case whose image is missing is another's twin is unknown.
         yield Item(case, bool(source.loader), same(content), (case.key,) if case.skip else digests)
 
 

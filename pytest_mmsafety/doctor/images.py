@@ -7,15 +7,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePath
 from types import ModuleType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
+
+import numpy as np
+import PIL.Image
+from numpy.typing import NDArray
+from PIL.Image import Image, Resampling
 
 from pytest_mmsafety.errors import ImageError, SetupError
 from pytest_mmsafety.images import decode, digest, read_image
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-    from PIL.Image import Image
 
 HASH_SIZE = 16
 """The perceptual hash has 16 x 16 bits: with the usual 8 x 8, different texts on one template look the same."""
@@ -49,23 +49,18 @@ def inspect(paths: Iterable[str]) -> dict[str, Picture]:
 
 
 def _inspect(path: str) -> Picture:
-    from PIL import Image
-
     try:
         data = read_image(path)
         upright = decode(data, path)
     except ImageError as error:
         return Picture(fault=str(error).removeprefix(f"{path}: "))
-    with Image.open(io.BytesIO(data)) as image:
-        expected = Image.registered_extensions().get(PurePath(path).suffix.lower(), "")
+    with PIL.Image.open(io.BytesIO(data)) as image:
+        expected = PIL.Image.registered_extensions().get(PurePath(path).suffix.lower(), "")
         return Picture(digest(data), image.format or "", expected, upright.size, look(upright))
 
 
 def look(image: Image) -> bytes:
     """224 bytes for an RGB image: 256 bits of its shapes, 8 x 8 colours; nothing if it has no shapes."""
-    import numpy as np
-    from PIL.Image import Resampling
-
     bits = _imagehash().phash(image, hash_size=HASH_SIZE).hash
     # The median splits the bits in halves; a plain surface has no coefficients to split.
     if bits.sum() < bits.size // 4:
@@ -75,8 +70,6 @@ def look(image: Image) -> bytes:
 
 def near_looks(looks: Sequence[bytes]) -> Iterator[tuple[int, int]]:
     """Pairs of indices, the smaller first, of pictures that show nearly the same. Memory is linear."""
-    import numpy as np
-
     numbers = [number for number, one in enumerate(looks) if one]
     if not numbers:
         return
@@ -89,8 +82,6 @@ def near_looks(looks: Sequence[bytes]) -> Iterator[tuple[int, int]]:
 
 def near_hashes(ours: Sequence[bytes], others: Sequence[bytes]) -> Iterator[tuple[int, int]]:
     """Pairs (index into *ours*, index into *others*) of perceptual hashes of 32 bytes that nearly agree."""
-    import numpy as np
-
     if ours and others:
         left, right = (np.frombuffer(b"".join(some), np.uint64).reshape(-1, 4) for some in (ours, others))
         yield from _near_hashes(left, right)
@@ -98,8 +89,6 @@ def near_hashes(ours: Sequence[bytes], others: Sequence[bytes]) -> Iterator[tupl
 
 def _near_hashes(left: NDArray[np.uint64], right: NDArray[np.uint64]) -> Iterator[tuple[int, int]]:
     """Of two arrays with four 64-bit words a row."""
-    import numpy as np
-
     for start in range(0, len(left), 256):
         rows = left[start : start + 256]
         differing = np.zeros((len(rows), len(right)), np.uint16)

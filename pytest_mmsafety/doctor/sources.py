@@ -11,10 +11,8 @@ from typing import NamedTuple
 from pytest_mmsafety.benchmarks.mllmguard import data as mllmguard
 from pytest_mmsafety.benchmarks.mmsafeaware import data as mmsafeaware
 from pytest_mmsafety.doctor.problems import ERROR, Problem
-from pytest_mmsafety.documents import file_rows, inline_rows, parse_yaml, read_text
-from pytest_mmsafety.errors import SetupError, SuiteError, nearest
-from pytest_mmsafety.files import shipped
-from pytest_mmsafety.suites import SUITE_SUFFIXES, Loader, Suite, read_suite
+from pytest_mmsafety.errors import DataError, SetupError, nearest
+from pytest_mmsafety.suites import SUITE_SUFFIXES, Loader, Suite, read_suite, suite_file
 
 LAYOUTS = {
     "figstep": ("safebench.csv", "data/question/safebench.csv"),
@@ -62,9 +60,8 @@ def find_sources(paths: Sequence[str], loader: str = "") -> Found:
     for target in dict.fromkeys(target for path in paths for target in _targets(path, loader)):
         try:
             source = _read(*target)
-        except SuiteError as error:
-            where, _, message = str(error).partition(": ")
-            problems.append(Problem(ERROR, "suite-unreadable", "", "", message, where))
+        except DataError as error:
+            problems.append(Problem(ERROR, "suite-unreadable", "", "", error.problem + error.hint, error.where))
             continue
         name = source.suite.name
         if source.suite.wants_data:
@@ -88,7 +85,7 @@ def _targets(given: str, loader: str) -> list[tuple[Path, str, bool]]:
     if not path.exists():
         if loader or path.suffix or len(path.parts) != 1:
             raise SetupError(f"{given}: no such file or folder")
-        return [(_shipped_suite(given), "", True)]
+        return [(suite_file(given), "", True)]
     if path.is_file():
         if loader:
             raise SetupError(f"{given}: --loader reads a folder of official data; this is a file")
@@ -106,14 +103,6 @@ def _targets(given: str, loader: str) -> list[tuple[Path, str, bool]]:
     )
 
 
-def _shipped_suite(name: str) -> Path:
-    folder = shipped("cases")
-    names = sorted(file.stem for file in folder.glob("*.yaml"))
-    if name not in names:
-        raise SetupError(f"{name!r} is neither a path nor one of {', '.join(names)}{nearest(name, names)}")
-    return folder / f"{name}.yaml"
-
-
 def _suite_files(folder: Path) -> list[Path]:
     files = sorted(path for path in folder.rglob("*") if path.suffix in SUITE_SUFFIXES and path.is_file())
     return [path for path in files if re.search(rb"^suite\s*:", path.read_bytes(), re.MULTILINE)]
@@ -126,7 +115,7 @@ def _read(path: Path, loader: str, alone: bool) -> Source:  # noqa: FBT001
     name = f"{loader}-official"  # as the shipped headers call it: keys of cases are those of a run
     cases = tuple(load(path, name))
     if not cases:
-        raise SuiteError(f"{path}: no cases that the loader {loader} can read")
+        raise DataError(path, f"no cases that the loader {loader} can read")
     benchmark = cases[0].tags.get("benchmark", loader)
     return Source(Suite(name, path, benchmark, "", cases, {}, "", path.resolve()), loader)
 
@@ -138,7 +127,4 @@ def places(source: Source) -> dict[str, str]:
         return mmsafeaware.places(suite.path)
     if source.loader:
         return {}
-    text = read_text(suite.path)
-    cases = parse_yaml(text, suite.path)["cases"]
-    rows = file_rows(suite.path.parent / cases) if isinstance(cases, str) else inline_rows(text, suite.path, "cases")
-    return {row.values["id"]: row.at() for row in rows}
+    return dict(suite.places)

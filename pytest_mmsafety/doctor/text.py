@@ -9,6 +9,7 @@ from pathlib import Path
 from pytest_mmsafety.doctor import Examination, Examined, severities
 from pytest_mmsafety.doctor.coverage import Coverage
 from pytest_mmsafety.doctor.problems import some
+from pytest_mmsafety.errors import plural
 
 MOST = 10
 """Problems of one code, and empty cells, that are listed."""
@@ -30,7 +31,8 @@ def render(examination: Examination) -> str:
 def _suite(examined: Examined) -> Iterator[str]:
     suite, shares = examined.source.suite, examined.shares
     reader = f", read by {examined.source.loader}" if examined.source.loader else ""
-    yield f"{suite.name}  {len(suite.cases)} cases, {examined.images} images  ({_path(str(suite.path))}{reader})"
+    size = f"{plural(len(suite.cases), 'case')}, {plural(examined.images, 'image')}"
+    yield f"{suite.name}  {size}  ({_path(str(suite.path))}{reader})"
     for tag, values in examined.counts.items():
         yield f"  {tag:<12} {_values(values)}"
     for cell in examined.cells:
@@ -83,7 +85,7 @@ def _leaks(examination: Examination) -> Iterator[str]:
 def _total(examination: Examination) -> str:
     cases = sum(len(examined.source.suite.cases) for examined in examination.suites)
     found = severities(examination.problems)
-    return f"{cases} cases: {found['error']} errors, {found['warning']} warnings, {found['info']} infos"
+    return f"{plural(cases, 'case')}: " + ", ".join(plural(found[name], name) for name in ("error", "warning", "info"))
 
 
 def _path(path: str) -> str:

@@ -22,8 +22,8 @@ def batches(window: Sequence[Case], batch_size: int, answered: Collection[str] =
     Cases whose keys are *answered* are left out, and neighbours that both shrank are joined. What a kill
     left over is thus asked in the very batches of an undisturbed run.
     """
-    dearest_first = sorted(window, key=lambda case: (-len(case.images), -len(case.prompt)))
-    planned = [dearest_first[start : start + batch_size] for start in range(0, len(dearest_first), batch_size)]
+    by_cost = sorted(window, key=lambda case: (-len(case.images), -len(case.prompt)))
+    planned = [by_cost[start : start + batch_size] for start in range(0, len(by_cost), batch_size)]
     joined: list[list[Case]] = []
     for batch in planned:
         open_cases = [case for case in batch if case.key not in answered]

@@ -2,16 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
-from pytest_mmsafety.errors import nearest
-from pytest_mmsafety.evaluation import reasons as sentences
+from pytest_mmsafety import baselines
+from pytest_mmsafety.errors import SetupError, nearest
+from pytest_mmsafety.evaluation import reasons
 from pytest_mmsafety.gates import Gate, matches
+from pytest_mmsafety.run import Run
+
+CaseTags = tuple[str, Mapping[str, str]]
+"""Suite and tags of a case."""
+
+
+def check_gates(gates: Sequence[Gate], cases: Sequence[CaseTags], where: str, *, whole: bool) -> None:
+    """Raise :class:`SetupError` if *gates*, which come from *where*, cannot be meant for *cases*.
+
+    No gate matches a case; or, if *cases* are the *whole* suites and not a part, a filter of ``zero_tolerance`` is
+    misspelt.
+    """
+    unmatched = [unmatched_reason(gate, cases) for gate in gates]
+    if cases and all(unmatched):
+        raise SetupError(f"--thresholds: {where}: matches no case; gate {gates[0].name!r}: {unmatched[0]}")
+    for gate in gates if whole else ():
+        if problem := misspelt_tolerance(gate, cases):
+            raise SetupError(f"--thresholds: {where}: gate {gate.name!r}: {problem}")
+
+
+def check_baseline(run: Run, gates: Sequence[Gate], baseline: Run | None, allowed: frozenset[str]) -> None:
+    """Raise :class:`SetupError` if a baseline is needed and missing, or there and not comparable."""
+    if baseline is None:
+        if reason := missing_baseline(gates):
+            raise SetupError(f"--baseline: {reason}")
+    elif reason := baselines.refusal(baselines.run_differences(run, baseline), allowed):
+        raise SetupError(f"--baseline: {reason}")
 
 
 def missing_baseline(gates: Iterable[Gate]) -> str:
-    """Why these gates cannot be judged without a baseline, in one line; empty if they can."""
-    return next((sentences.no_baseline(gate) for gate in gates if gate.max_regression is not None), "")
+    """Why these gates cannot be evaluated without a baseline, in one line; empty if they can."""
+    return next((reasons.no_baseline(gate) for gate in gates if gate.max_regression is not None), "")
 
 
 def idle_baseline(gates: Iterable[Gate]) -> str:
@@ -21,26 +49,24 @@ def idle_baseline(gates: Iterable[Gate]) -> str:
     return "--baseline: no gate has max_regression, so none compares with it"
 
 
-def unmatched(gate: Gate, cases: Iterable[tuple[str, Mapping[str, str]]]) -> str:
-    """Why *gate* matches none of *cases* (suite and tags of each), with the nearest value; empty if it matches one."""
-    cases = list(cases)
-    if any(gate.speaks_of(suite, tags) for suite, tags in cases):
+def unmatched_reason(gate: Gate, cases: Sequence[CaseTags]) -> str:
+    """Why *gate* matches none of *cases*, with the nearest value; empty if it matches one."""
+    if any(gate.applies_to(suite, tags) for suite, tags in cases):
         return ""
     return "".join(_unknown(gate.where, cases)) or (
-        f"no collected case matches it and is one that {gate.metric} speaks of"
+        f"no collected case matches its filters and counts for {gate.metric}"
     )
 
 
-def misspelt_tolerance(gate: Gate, cases: Iterable[tuple[str, Mapping[str, str]]]) -> str:
+def misspelt_tolerance(gate: Gate, cases: Sequence[CaseTags]) -> str:
     """Which ``zero_tolerance`` of *gate* names what none of *cases* has, with the nearest value, in one line.
 
-    Empty where it may be right for other suites: *gate* speaks of none of *cases*, or nothing is near and another
-    filter names what some of them have.
+    Returns an empty string if the filter may belong to another suite: the gate has no case here, or no known value is
+    similar and another filter matches.
     """
     if not gate.zero_tolerance:
         return ""
-    cases = list(cases)
-    own = [(suite, tags) for suite, tags in cases if gate.speaks_of(suite, tags)]
+    own = [(suite, tags) for suite, tags in cases if gate.applies_to(suite, tags)]
     void = [accepted for accepted in gate.zero_tolerance if not any(matches(accepted, *case) for case in own)]
     if not own or not void:
         return ""
@@ -49,9 +75,7 @@ def misspelt_tolerance(gate: Gate, cases: Iterable[tuple[str, Mapping[str, str]]
     return next((f"zero_tolerance: {problem}{hint}" for problem, hint in unknown if hint or none_known), "")
 
 
-def _unknown(
-    accepted: Mapping[str, tuple[str, ...]], cases: Iterable[tuple[str, Mapping[str, str]]]
-) -> tuple[str, str]:
+def _unknown(accepted: Mapping[str, tuple[str, ...]], cases: Iterable[CaseTags]) -> tuple[str, str]:
     """The first tag or value of a filter that none of *cases* has, and what is nearest to it; or two empty strings."""
     known: dict[str, set[str]] = {"suite": set()}
     for suite, tags in cases:

@@ -4,26 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
+
+from pytest_mmsafety.errors import plural
+from pytest_mmsafety.judge_errors import JudgeErrors
 from pytest_mmsafety.metrics import Metric
-from pytest_mmsafety.statistics.estimates import Estimate, clustered_share
-from pytest_mmsafety.statistics.judge_error import (
+from pytest_mmsafety.statistics.correction import (
     Confusion,
     Corrected,
     corrected_rate,
     prediction_powered,
     weighted_mean,
 )
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from pytest_mmsafety.calibration import Calibration
-
-    Floats = NDArray[np.float64]
-    Ints = NDArray[np.int64]
+from pytest_mmsafety.statistics.estimates import Estimate, Floats, Ints, clustered_share
 
 MIN_IN_STRATUM = 5
 """Labelled clusters that each stratum of a weighted metric needs."""
@@ -46,29 +41,27 @@ def corrected_share(  # noqa: PLR0913 - what is corrected, by what, at which lev
     raw: Estimate,
     metric: Metric,
     columns: Columns,
-    calibrations: Mapping[str, Calibration],
+    judge_errors: Mapping[str, JudgeErrors],
     tags: Mapping[str, str],
     *,
     alpha: float,
 ) -> Corrected | None:
-    """Correct the estimate *raw* of *metric* over *columns*; ``None`` if none of its judges is calibrated.
+    """Correct the estimate *raw* of *metric* over *columns*; ``None`` if none of its judges has known errors.
 
-    Every part of one stratum and one judge is corrected by itself, with the counts of the calibration that fit *tags*
-    best; judges without a calibration are taken to be exact. The parts are put together by
-    :func:`~pytest_mmsafety.statistics.judge_error.weighted_mean`, as dependent ones.
+    Every part of one stratum and one judge is corrected by itself, with the counts of its judge errors that fit *tags*
+    best; judges without known errors are taken to be exact. The parts are put together by
+    :func:`~pytest_mmsafety.statistics.correction.weighted_mean`, as dependent ones.
     """
-    import numpy as np
-
-    if not {columns.judges[code] for code in np.unique(columns.judge)} & calibrations.keys():
+    if not {columns.judges[code] for code in np.unique(columns.judge)} & judge_errors.keys():
         return None
     if not np.isin(columns.values, (0.0, 1.0)).all():
         return Corrected(raw, None, "the judge's scores are degrees, and only yes or no can be corrected")
     parts: list[tuple[float, Estimate]] = []
     for weight, code, here in _parts(metric, columns):
         part = clustered_share(columns.values[here], columns.clusters[here], alpha)
-        calibration = calibrations.get(columns.judges[code])
-        if calibration is not None:
-            confusion = Confusion.of(calibration.best(tags))
+        known = judge_errors.get(columns.judges[code])
+        if known is not None:
+            confusion = Confusion.of(known.best(tags))
             found = corrected_rate(part, confusion.mirrored() if metric.higher_is_better else confusion, alpha)
             if found.estimate is None:
                 return Corrected(raw, None, f"{columns.judges[code]}: {found.reason}")
@@ -78,7 +71,7 @@ def corrected_share(  # noqa: PLR0913 - what is corrected, by what, at which lev
     return Corrected(raw, Estimate(whole.value, whole.low, whole.high, raw.n, raw.clusters, whole.interval), "")
 
 
-class Labelled(NamedTuple):
+class LabelColumns(NamedTuple):
     """What people said of these cases."""
 
     values: Floats
@@ -92,11 +85,11 @@ class Labelled(NamedTuple):
 
 
 def labelled_share(
-    metric: Metric, columns: Columns, labelled: Labelled, *, alpha: float, max_unknown: float
+    metric: Metric, columns: Columns, labelled: LabelColumns, *, alpha: float, max_unknown: float
 ) -> tuple[Estimate | None, str]:
     """Estimate *metric* over all of *columns* with people's labels of a random part; or why that cannot be done.
 
-    By :func:`~pytest_mmsafety.statistics.judge_error.prediction_powered`.
+    By :func:`~pytest_mmsafety.statistics.correction.prediction_powered`.
     An answer without a score is predicted to be as expected:
     labels correct whatever is predicted, and where they differ from it to one side alone the interval is narrower.
 
@@ -104,8 +97,6 @@ def labelled_share(
     of so many of what they were asked; or so many have no score, and none of these a label); and where labels are yes
     or no but the judge's scores degrees, or the other way round: their mean would be another number.
     """
-    import numpy as np
-
     if reason := _unusable(metric, columns, labelled, max_unknown):
         return None, reason
     found = prediction_powered(
@@ -122,16 +113,16 @@ def labelled_share(
     return replace(found.estimate, n=found.raw.n, clusters=found.raw.clusters), ""
 
 
-def _unusable(metric: Metric, columns: Columns, labelled: Labelled, max_unknown: float) -> str:
+def _unusable(metric: Metric, columns: Columns, labelled: LabelColumns, max_unknown: float) -> str:
     """Why these labels cannot be used for these cases, or empty."""
-    import numpy as np
-
     scored, known, asked = (~np.isnan(of) for of in (columns.values, labelled.values, labelled.stands_for))
     unsure, unscored = int((asked & ~known).sum()), int((~scored).sum())
     if unsure > max_unknown * asked.sum():
-        return f"people were not sure of {unsure} of {asked.sum()} answers, more than the {max_unknown:.0%} allowed"
+        answers = plural(int(asked.sum()), "answer")
+        return f"people were not sure of {unsure} of {answers}, more than the {max_unknown:.0%} allowed"
     if unscored > max_unknown * len(scored) and not (known & ~scored).any():
-        return f"{unscored} of {len(scored)} answers are unscored, and none of these is labelled; expected some of all"
+        answers = plural(len(scored), "answer")
+        return f"{unscored} of {answers} unscored, and none of these is labelled; expected some of all"
     if labelled.levels and not labelled.graded:
         return "people's labels are levels, the judge says yes or no; expected labels of its scale"
     if not labelled.levels and not np.isin(columns.values[scored], (0.0, 1.0)).all():
@@ -139,14 +130,12 @@ def _unusable(metric: Metric, columns: Columns, labelled: Labelled, max_unknown:
     for number, name in enumerate(metric.weights):
         clusters = len(np.unique(columns.clusters[known & (columns.strata == number)]))
         if clusters < MIN_IN_STRATUM and not known[columns.strata == number].all():
-            return f"{clusters} clusters of {name} have labels, fewer than the {MIN_IN_STRATUM} required"
+            return f"{plural(clusters, 'labelled cluster')} of {name}, fewer than the {MIN_IN_STRATUM} required"
     return ""
 
 
 def _parts(metric: Metric, columns: Columns) -> list[tuple[float, int, Any]]:
     """Weight in the metric, judge and cases of every stratum and judge that occur together."""
-    import numpy as np
-
     weights = list(metric.weights.values()) or [1.0]
     found = []
     for stratum in np.unique(columns.strata):

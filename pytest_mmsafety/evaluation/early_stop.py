@@ -12,12 +12,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from pytest_mmsafety.cases import Case, cluster_of
+from pytest_mmsafety.errors import plural
 from pytest_mmsafety.gates import Gate, matches
 from pytest_mmsafety.images import digest_or_empty
 from pytest_mmsafety.metrics import METRICS, Metric
 from pytest_mmsafety.outcomes import Outcome
-from pytest_mmsafety.statistics.decisions import UNSURE, Stopped
-from pytest_mmsafety.statistics.multiplicity import NONE
+from pytest_mmsafety.statistics.decisions import UNDECIDED, State, Stopped
 from pytest_mmsafety.statistics.sequential import (
     EARLY_SHARE,
     RARE,
@@ -33,8 +33,8 @@ SEED = 0
 LOOKS = 50
 """How often gates are looked at in a run, at most: stretches must not be so short that batches are not full."""
 
-Speaking = Mapping[str, frozenset[str]]
-"""Key of a case -> names of the gates that speak of it."""
+GatesByCase = Mapping[str, frozenset[str]]
+"""Key of a case -> names of the gates that it counts for."""
 
 
 class EarlyStop:
@@ -51,17 +51,17 @@ class EarlyStop:
         self._step = max(batch_size, -(-len(asked) // LOOKS))
         self._cases = len(asked)
         self._gates = {gate.name: gate for gate in gates}
-        self._speaking: Speaking = {
-            case.key: frozenset(gate.name for gate in gates if gate.speaks_of(case.suite, case.tags))
+        self._gates_by_case: GatesByCase = {
+            case.key: frozenset(gate.name for gate in gates if gate.applies_to(case.suite, case.tags))
             for case in collected
             if not case.skip
         }
-        self._speakers = frozenset[str]().union(*self._speaking.values())
-        """The gates that speak of any case."""
+        self._applicable = frozenset[str]().union(*self._gates_by_case.values())
+        """The gates that have a case."""
         testable = self._testable(asked)
-        order = _order(asked, self._speaking, testable)
+        order = _order(asked, self._gates_by_case, testable)
         self._waiting = deque(order.clusters.values())
-        self._tests = {name: _Test.of(self._gates[name], self._speaking, order) for name in testable}
+        self._tests = {name: _Test.of(self._gates[name], self._gates_by_case, order) for name in testable}
         self.not_asked: list[str] = []
         """Keys of the cases that were passed over."""
 
@@ -69,9 +69,9 @@ class EarlyStop:
         """Names of the gates that may be decided early."""
         own: dict[str, list[Case]] = {name: [] for name in self._gates}
         for case in asked:
-            for name in self._speaking[case.key]:
+            for name in self._gates_by_case[case.key]:
                 own[name].append(case)
-        collected = Counter(name for names in self._speaking.values() for name in names)
+        collected = Counter(name for names in self._gates_by_case.values() for name in names)
         whole = [name for name in own if len(own[name]) == collected[name]]
         return [name for name in whole if _can_stop(self._gates[name], own[name])]
 
@@ -93,12 +93,12 @@ class EarlyStop:
     @property
     def note(self) -> str:
         """One line on what was saved."""
-        return f"early stop: {len(self.not_asked)} of {self._cases} cases not asked"
+        return f"early stop: {len(self.not_asked)} of {plural(self._cases, 'case')} not asked"
 
     def next_cases(self) -> list[Case]:
         """The next stretch: the cases still needed of the next clusters; empty: that was all."""
         chosen: list[Case] = []
-        undecided = self._speakers - self.stopped.keys()
+        undecided = self._applicable - self.stopped.keys()
         while self._waiting and len(chosen) < self._step:
             for case in self._waiting.popleft():
                 if self._is_needed(case, undecided):
@@ -109,7 +109,7 @@ class EarlyStop:
 
     def _is_needed(self, case: Case, undecided: Collection[str]) -> bool:
         """By a gate that is not decided, or whatever the rates are; a case of no gate until all are decided."""
-        names = self._speaking[case.key]
+        names = self._gates_by_case[case.key]
         if case.must_pass or not names.isdisjoint(undecided):
             return True
         filters = [accepted for name in names for accepted in self._gates[name].zero_tolerance]
@@ -130,13 +130,13 @@ def _decide(family: Sequence[_Test]) -> None:
     tests, at_least = [test.test for test in family], [test.gate.min is not None for test in family]
     for alpha in {test.gate.alpha for test in family}:
         for test, state in zip(family, decide(tests, alpha * EARLY_SHARE, at_least), strict=True):
-            if test.gate.alpha == alpha and state != UNSURE and not test.stopped and test.may_speak():
+            if test.gate.alpha == alpha and state != UNDECIDED and not test.stopped and test.would_be_evaluated():
                 test.stop(state)
 
 
 def _family(gate: Gate) -> tuple[str, ...]:
     """Gates with the same one are judged together."""
-    return (gate.rule, gate.family, gate.name) if gate.family == NONE else (gate.rule, gate.family)
+    return (gate.rule, gate.family, gate.name) if gate.family == "none" else (gate.rule, gate.family)
 
 
 # --- a gate
@@ -170,10 +170,10 @@ class _Test:
     stopped: Stopped | None = None
 
     @classmethod
-    def of(cls, gate: Gate, speaking: Speaking, order: _Order) -> _Test:
+    def of(cls, gate: Gate, by_case: GatesByCase, order: _Order) -> _Test:
         assert gate.bound is not None
         own = {
-            name: [case for case in cases if gate.name in speaking[case.key]] for name, cases in order.clusters.items()
+            name: [case for case in cases if gate.name in by_case[case.key]] for name, cases in order.clusters.items()
         }
         own = {name: cases for name, cases in own.items() if cases}
         metric = METRICS[gate.metric]
@@ -208,8 +208,8 @@ class _Test:
         self.totals.append(total)
         self.sizes.append(size)
 
-    def may_speak(self) -> bool:
-        """Whether the full run's gate would speak of cases such as these."""
+    def would_be_evaluated(self) -> bool:
+        """Whether the gate of a full run would be evaluated on cases such as these."""
         gate, metric = self.gate, METRICS[self.gate.metric]
         clusters = sum(size > 0 for size in self.sizes)
         if self.errors or self.counted < max(gate.min_cases, 1) or clusters < gate.min_clusters:
@@ -218,7 +218,7 @@ class _Test:
         allowed = 0 if metric.weights else gate.max_unscored * self.asked
         return metric.counts_unscored or self.asked - self.scored <= allowed
 
-    def stop(self, state: str) -> None:
+    def stop(self, state: State) -> None:
         alpha = self.gate.alpha * EARLY_SHARE
         estimate = confidence_sequence(self.test, self.totals, self.sizes, alpha, self.counted)
         estimate = replace(estimate, clusters=sum(size > 0 for size in self.sizes))
@@ -226,7 +226,7 @@ class _Test:
 
 
 def _stratum(metric: Metric, case: Case) -> str:
-    """Of a case that the metric speaks of."""
+    """Of a case that counts for the metric."""
     stratum = metric.stratum(case.tags)
     assert stratum is not None
     return stratum
@@ -245,13 +245,13 @@ class _Order:
     """Of each cluster: between these the order is fixed, inside of one it is random."""
 
 
-def _order(cases: Sequence[Case], speaking: Speaking, gates: Sequence[str]) -> _Order:
-    """Whole clusters, random inside of a stratum; strata are the sets of *gates* that speak of a cluster."""
+def _order(cases: Sequence[Case], by_case: GatesByCase, gates: Sequence[str]) -> _Order:
+    """Whole clusters, random inside of a stratum; strata are the sets of *gates* that a cluster counts for."""
     digests = {path: digest_or_empty(path) for path in {path for case in cases for path in case.images}}
     clusters = [cluster_of(case, tuple(digests[path] for path in case.images)) for case in cases]
     gates_of: dict[str, set[str]] = {}
     for case, cluster in zip(cases, clusters, strict=True):
-        gates_of.setdefault(cluster, set()).update(speaking[case.key].intersection(gates))
+        gates_of.setdefault(cluster, set()).update(by_case[case.key].intersection(gates))
     strata = _merged({cluster: frozenset(names) for cluster, names in gates_of.items()}, gates)
     labels = ["\0".join(sorted(strata[cluster])) for cluster in clusters]
     served: dict[str, list[Case]] = {}

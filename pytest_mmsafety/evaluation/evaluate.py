@@ -3,18 +3,82 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
-from pytest_mmsafety.evaluation import reasons as sentences
-from pytest_mmsafety.evaluation.measure import JudgedRun, Measured
-from pytest_mmsafety.gates import FAILED, INCONCLUSIVE, NOT_EVALUATED, PASSED, REPORTED, Gate, GateResult
-from pytest_mmsafety.statistics.decisions import BROKEN, KEPT, Finding, Stopped, judge
+from pytest_mmsafety import baselines
+from pytest_mmsafety.evaluation import reasons
+from pytest_mmsafety.evaluation.checks import idle_baseline
+from pytest_mmsafety.evaluation.measure import Measured, measure_gate
+from pytest_mmsafety.evaluation.scope import GateInputs, Scope
+from pytest_mmsafety.gates import (
+    FAILED,
+    INCONCLUSIVE,
+    NOT_EVALUATED,
+    PASSED,
+    REPORTED,
+    Gate,
+    GateResult,
+    Interval,
+    Status,
+)
+from pytest_mmsafety.judge_errors import JudgeErrors
+from pytest_mmsafety.labels import HumanLabels
+from pytest_mmsafety.run import Record, Run
+from pytest_mmsafety.statistics.decisions import HOLDS, VIOLATED, Decision, Stopped, decide
 from pytest_mmsafety.statistics.estimates import Estimate
 
-if TYPE_CHECKING:
-    from pytest_mmsafety.calibration import Calibration
-    from pytest_mmsafety.labels import Labels
-    from pytest_mmsafety.run import Record
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What gates are evaluated with, besides the run."""
+
+    baseline: Run | None = None
+    allow: frozenset[str] = frozenset()
+    """What may differ between the run and the baseline (:data:`pytest_mmsafety.baselines.KINDS`)."""
+    judge_errors: Mapping[str, JudgeErrors] = field(default_factory=dict)
+    labels: HumanLabels | None = None
+    stopped: Mapping[str, Stopped] = field(default_factory=dict)
+    broken: str = ""
+    """Why it is not known which cases there are (a suite that could not be read), or empty."""
+
+
+class Evaluation(NamedTuple):
+    """The results of the gates, in their order, and what a reader has to know of them."""
+
+    results: list[GateResult]
+    notes: list[str]
+
+
+def evaluate_run(
+    run: Run, gates: Sequence[Gate], evidence: Evidence = Evidence(), *, require: bool = False
+) -> Evaluation:
+    """Evaluate *gates* on *run*: the one way to a verdict, for ``pytest`` and for ``mmsafety gate``.
+
+    A baseline that differs in more than the evidence allows is not compared with: its gates are then not evaluated,
+    and a note says why. *require* makes gates that are not evaluated block.
+    """
+    notes: list[str] = []
+    earlier = None
+    if evidence.baseline is not None:
+        if note := idle_baseline(gates):
+            notes.append(note)
+        differences = baselines.run_differences(run, evidence.baseline)
+        if reason := baselines.refusal(differences, evidence.allow):
+            notes.append(f"not compared with the baseline: {reason}")
+        else:
+            earlier = evidence.baseline.records
+    results = evaluate_gates(
+        run.records,
+        gates,
+        broken=evidence.broken,
+        require=require,
+        baseline=earlier,
+        judge_errors=evidence.judge_errors,
+        labels=evidence.labels,
+        stopped=evidence.stopped,
+    )
+    return Evaluation(results, notes)
 
 
 def evaluate_gates(  # noqa: PLR0913 - all that a verdict depends on
@@ -24,80 +88,76 @@ def evaluate_gates(  # noqa: PLR0913 - all that a verdict depends on
     broken: str = "",
     require: bool = False,
     baseline: Sequence[Record] | None = None,
-    calibrations: Mapping[str, Calibration] = {},
-    labels: Labels | None = None,
+    judge_errors: Mapping[str, JudgeErrors] = {},
+    labels: HumanLabels | None = None,
     stopped: Mapping[str, Stopped] = {},
 ) -> list[GateResult]:
-    """Judge each gate on the records of all *collected* cases.
+    """Evaluate each gate on the records of all *collected* cases.
 
     A record with neither answer, error nor skip reason was collected but not run: its gates are not
     evaluated. *broken* says why no gate can be (a suite that could not be read), *require* makes gates
     that are not evaluated block. *baseline* holds the records that gates with ``max_regression`` compare to.
-    With *calibrations* (judge with its version -> how often it errs) bounds are held against numbers without the
+    With *judge_errors* (judge with its version -> how often it errs) bounds are held against numbers without the
     judge's errors, and with people's *labels* of a random part of these very answers, scored or not, against
     prediction-powered ones; differences to a baseline and zero tolerance stay as the judge has them. Where a number
     cannot be corrected, the judge's own may still fail the gate, never pass it. *stopped*: the gates, by name, that an
-    early stop decided. Raises ``ValueError`` if there are both calibrations and labels.
+    early stop decided. Raises ``ValueError`` if there are both judge_errors and labels.
     """
-    if calibrations and labels:
-        raise ValueError("calibrations and labels correct the same numbers; expected one of them")
-    run = JudgedRun(records, baseline, broken, calibrations, labels, stopped)
-    measured = [run.measure(gate) for gate in gates]
-    findings: list[list[Finding]] = [[] for _ in gates]
+    if judge_errors and labels:
+        raise ValueError("judge_errors and labels correct the same numbers; expected one of them")
+    inputs = GateInputs(records, baseline, broken, judge_errors, labels, stopped)
+    measured = [measure_gate(Scope(inputs, gate)) for gate in gates]
+    decisions: list[list[Decision]] = [[] for _ in gates]
     for key in {(gate.rule, gate.family) for gate in gates}:
         of_family = [i for i, gate in enumerate(gates) if (gate.rule, gate.family) == key]
-        owners = [(i, claim) for i in of_family for claim in measured[i].claims]
-        found = judge([claim for _, claim in owners], [gates[i].alpha for i, _ in owners], key[1])
-        for (i, _), finding in zip(owners, found, strict=True):
-            findings[i].append(finding)
-    return [_result(gate, found, require=require) for gate, found in zip(measured, findings, strict=True)]
+        owners = [(i, test) for i in of_family for test in measured[i].tests]
+        found = decide([test for _, test in owners], [gates[i].alpha for i, _ in owners], key[1])
+        for (i, _), decision in zip(owners, found, strict=True):
+            decisions[i].append(decision)
+    return [_result(one, of_one, require=require) for one, of_one in zip(measured, decisions, strict=True)]
 
 
-def _result(measured: Measured, findings: Sequence[Finding], *, require: bool) -> GateResult:
+def _result(measured: Measured, decisions: Sequence[Decision], *, require: bool) -> GateResult:
     gate, estimate = measured.gate, measured.estimate
-    if measured.intolerable:
-        return GateResult(gate, FAILED, blocks=True, reason=measured.intolerable, **measured.counts)
-    states = {measured.stopped.state} if measured.stopped else {finding.state for finding in findings}
-    if measured.silent and BROKEN not in states:
+    if measured.violation:
+        return GateResult(gate, FAILED, blocks=True, reason=measured.violation, counts=measured.counts)
+    states = {measured.stopped.state} if measured.stopped else {decision.state for decision in decisions}
+    if measured.not_evaluated and VIOLATED not in states:
         blocks = require or (measured.whole and gate.needs_proof)
-        return GateResult(gate, NOT_EVALUATED, blocks, measured.silent, **measured.counts)
+        return GateResult(gate, NOT_EVALUATED, blocks, measured.not_evaluated, measured.counts)
     assert estimate is not None
-    status = FAILED if BROKEN in states else PASSED if states <= {KEPT} else INCONCLUSIVE
-    if gate.only_reports:
-        status = REPORTED
-    p_value, adjusted_p = (None, None) if measured.stopped else _p_values(gate, findings)
+    status: Status = FAILED if VIOLATED in states else PASSED if states <= {HOLDS} else INCONCLUSIVE
+    p_value, adjusted_p = (None, None) if measured.stopped else _p_values(gate, decisions)
     return GateResult(
         gate,
-        status,
+        REPORTED if gate.only_reports else status,
         status == FAILED or (status == INCONCLUSIVE and gate.needs_proof),
-        _reason(measured, findings, estimate),
-        estimate.value,
-        estimate.low,
-        estimate.high,
-        clusters=estimate.clusters,
+        _reason(measured, decisions, estimate),
+        replace(measured.counts, n=estimate.n, clusters=estimate.clusters),
+        Interval(estimate.value, estimate.low, estimate.high),
+        raw=None if measured.raw is None else Interval(measured.raw.value, measured.raw.low, measured.raw.high),
+        comparison=measured.comparison,
         p_value=p_value,
         adjusted_p=adjusted_p,
-        **{**measured.counts, "n": estimate.n},
-        **measured.numbers,
+        decided_after=measured.stopped.asked if measured.stopped else None,
     )
 
 
-def _reason(measured: Measured, findings: Sequence[Finding], estimate: Estimate) -> str:
-    gate = measured.gate
-    words = f"; {measured.words}" if measured.words else ""
+def _reason(measured: Measured, decisions: Sequence[Decision], estimate: Estimate) -> str:
+    gate, raw = measured.gate, measured.raw
+    note = f"; {measured.note}" if measured.note else ""
     if measured.stopped:
-        return sentences.stopped(gate, measured.claims[0], measured.stopped) + words
-    reason = sentences.verdict(gate, findings) if findings else sentences.report_only(gate, estimate)
-    if "raw" not in measured.numbers:
-        return reason + words
-    raw, low, high = (measured.numbers[name] for name in ("raw", "raw_low", "raw_high"))
-    return f"{reason}{words}, raw {raw:.1%} [{low:.1%}, {high:.1%}]"
+        return reasons.stopped(gate, measured.tests[0], measured.stopped) + note
+    reason = reasons.verdict(gate, decisions) if decisions else reasons.report_only(gate, estimate)
+    if raw is None:
+        return reason + note
+    return f"{reason}{note}, raw {raw.value:.1%} [{raw.low:.1%}, {raw.high:.1%}]"
 
 
-def _p_values(gate: Gate, findings: Sequence[Finding]) -> tuple[float | None, float | None]:
-    """Of what the rule asks for: harm in any of the claims, or safety in all of them."""
-    if not findings:
+def _p_values(gate: Gate, decisions: Sequence[Decision]) -> tuple[float | None, float | None]:
+    """Of what the rule asks for: harm in any of the tests, or safety in all of them."""
+    if not decisions:
         return None, None
     if gate.needs_proof:
-        return max(f.p_kept for f in findings), max(f.adjusted_kept for f in findings)
-    return min(f.p_broken for f in findings), min(f.adjusted_broken for f in findings)
+        return max(d.p_holds for d in decisions), max(d.adjusted_holds for d in decisions)
+    return min(d.p_violated for d in decisions), min(d.adjusted_violated for d in decisions)

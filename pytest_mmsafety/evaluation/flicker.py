@@ -1,14 +1,12 @@
-"""Several samples a case: a model that is sampled answers a case now so, now so, and one answer hides that."""
+"""Repeated sampling: at temperature > 0 the answer to a case varies from draw to draw."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
+from pytest_mmsafety.errors import plural
+from pytest_mmsafety.run import Record
 from pytest_mmsafety.suites import MARK
-
-if TYPE_CHECKING:
-    from pytest_mmsafety.run import Record
 
 
 def flicker(records: Iterable[Record]) -> list[tuple[str, int, int]]:
@@ -29,4 +27,5 @@ def flicker_note(records: Sequence[Record], named: int = 5) -> str:
     if not found:
         return ""
     some = ", ".join(f"{key} ({failing} of {n} fail)" for key, failing, n in found[:named])
-    return f"{len(found)} cases flicker from sample to sample: {some}{' ...' if len(found) > named else ''}"
+    more = " ..." if len(found) > named else ""
+    return f"{plural(len(found), 'case')} scored differently from sample to sample: {some}{more}"

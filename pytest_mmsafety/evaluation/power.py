@@ -10,22 +10,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
+from scipy.special import gammaln, xlogy
+from scipy.stats import betabinom, binom
+
+from pytest_mmsafety.errors import plural
 from pytest_mmsafety.evaluation.table import ANSWERED, Table
 from pytest_mmsafety.gates import ASSURANCE, Gate
-from pytest_mmsafety.metrics import METRICS
-from pytest_mmsafety.statistics.estimates import Spread, codes, correlation_of, difference_interval, share_interval
-from pytest_mmsafety.statistics.multiplicity import HOLM, NONE
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from pytest_mmsafety.run import Record
-
-    Ints = NDArray[np.int64]
-    Floats = NDArray[np.float64]
+from pytest_mmsafety.metrics import METRICS, title_of
+from pytest_mmsafety.run import Record
+from pytest_mmsafety.statistics.estimates import (
+    Floats,
+    Spread,
+    codes,
+    correlation_of,
+    difference_interval,
+    intra_cluster_correlation,
+    share_interval,
+)
 
 WANTED = 0.8
 """The chance of the right verdict that a gate should have."""
@@ -49,8 +53,6 @@ class Design:
     @classmethod
     def of(cls, clusters: Sequence[Hashable]) -> Design:
         """The design of cases with these clusters."""
-        import numpy as np
-
         sizes = np.bincount(np.bincount(codes(clusters)))
         return cls(tuple((size, int(count)) for size, count in enumerate(sizes) if count))
 
@@ -81,7 +83,7 @@ class Assumptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class PowerPlan:
     """What a gate can find out."""
 
     gate: Gate
@@ -95,8 +97,8 @@ class Plan:
     power: float
     """At the detectable value: 80 %, or a little more where whole numbers leave a gap; 0 if there is none."""
     needed: int | None
-    """Cases, in clusters of the same sizes, for 80 % power at the wished rate or worsening; ``None``: more than
-    ``MOST_CASES``, or no wish."""
+    """Cases, in clusters of the same sizes, for 80 % power at the target rate or worsening; ``None``: more than
+    ``MOST_CASES``, or no target rate."""
     obstacle: str
     """``cannot fail``, ``cannot pass``, or empty."""
     sentence: str
@@ -108,21 +110,21 @@ def plan_gate(
     *,
     family: int = 1,
     assumed: Assumptions = Assumptions(),
-    wished: float | None = None,
-) -> list[Plan]:
+    target_rate: float | None = None,
+) -> list[PowerPlan]:
     """What each claim of *gate* can find out: of its bound, then of its ``max_regression``.
 
     *family* is the number of claims that are judged together. Evidence is planned for a lone harm (under Holm:
-    alpha / family), assurance for the case that every gate passes (no correction). *wished* is the true rate, or
+    alpha / family), assurance for the case that every gate passes (no correction). *target_rate* is the true rate, or
     worsening, that should be told from the bound. A metric of weighted strata is planned as if unweighted.
     """
-    one_of_many = gate.family != NONE and not (gate.family == HOLM and gate.rule == ASSURANCE)
+    one_of_many = gate.family != "none" and not (gate.family == "holm" and gate.rule == ASSURANCE)
     alpha = gate.alpha / family if one_of_many else gate.alpha
     plans = []
     if gate.bound is not None:
-        plans.append(_plan(_BoundTest(gate, alpha, assumed), design, wished))
+        plans.append(_plan(_BoundTest(gate, alpha, assumed), design, target_rate))
     if gate.max_regression is not None and gate.max_regression < 1:
-        plans.append(_plan(_RegressionTest(gate, alpha, assumed), design, wished))
+        plans.append(_plan(_RegressionTest(gate, alpha, assumed), design, target_rate))
     return plans
 
 
@@ -140,8 +142,6 @@ def family_sizes(gates: Sequence[Gate]) -> dict[str, int]:
 
 def assumed_from(gate: Gate, records: Sequence[Record]) -> Assumptions | None:
     """How alike the cases of a cluster were in an earlier run; ``None`` if it scored no case of *gate*."""
-    import numpy as np
-
     table, metric = Table(records), METRICS[gate.metric]
     values = table.values(metric, gate.judge)
     counts = table.where(gate.where) & (table.strata(metric) >= 0) & (table.state == ANSWERED) & ~np.isnan(values)
@@ -169,15 +169,12 @@ class _BoundTest:
 
     def power(self, design: Design, rate: float) -> float:
         if design.n == design.clusters and design.n <= _ENUMERATED:
-            import numpy as np
-            from scipy.stats import binom
-
             hits = np.arange(design.n + 1)
             return float(binom.pmf(hits, design.n, rate) @ self.decides(_independent(hits, design.n)))
         return float(self.decides(_draw(design, rate, self.assumed.icc)).mean())
 
     def decides(self, spread: Spread) -> Any:
-        """Whether the gate speaks: fails (evidence) or passes (assurance)."""
+        """Whether the gate decides: fails (evidence) or passes (assurance)."""
         low, high = share_interval(spread, self.alpha)
         return high <= self.bound + 1e-12 if self.gate.rule == ASSURANCE else low > self.bound + 1e-12
 
@@ -187,11 +184,15 @@ class _BoundTest:
         return self.bound, 0.0 if self.gate.rule == ASSURANCE else 1.0
 
     def words(self, rate: float) -> str:
-        return f"{METRICS[self.gate.metric].name.replace('_', ' ')} of {self.shown(rate):.1%}"
+        return f"{title_of(self.gate.metric)} of {self.shown(rate):.1%}"
 
     @property
     def limit(self) -> str:
         return f"{'at least' if self.gate.max is None else 'at most'} {self.gate.bound:.1%}"
+
+    @property
+    def claim(self) -> str:
+        return f"the {title_of(self.gate.metric)} is {self.limit}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,14 +228,18 @@ class _RegressionTest:
         return self.bound, -1.0 if self.gate.rule == ASSURANCE else 1.0
 
     def words(self, worsening: float) -> str:
-        return f"a {'worsening' if worsening >= 0 else 'gain'} of {abs(worsening) * 100:.1f} points"
+        return f"{'worsening' if worsening >= 0 else 'gain'} of {abs(worsening) * 100:.1f} points"
 
     @property
     def limit(self) -> str:
-        return f"a worsening of at most {self.bound * 100:.1f} points"
+        return f"at most {self.bound * 100:.1f} points worse"
+
+    @property
+    def claim(self) -> str:
+        return f"the run is {self.limit}"
 
 
-def _plan(test: _BoundTest | _RegressionTest, design: Design, wished: float | None) -> Plan:
+def _plan(test: _BoundTest | _RegressionTest, design: Design, target_rate: float | None) -> PowerPlan:
     start, extreme = test.range
     grid = [start + (extreme - start) * step / _STEPS for step in range(_STEPS + 1)]
     powers = [test.power(design, rate) for rate in grid]
@@ -244,13 +249,12 @@ def _plan(test: _BoundTest | _RegressionTest, design: Design, wished: float | No
         found = _crossing(lambda rate: test.power(design, rate) >= WANTED, grid[first - 1], grid[first])
     sentence = _sentence(test, design, obstacle, found)
     needed = None
-    if wished is not None:
-        rate = test.shown(wished)
+    if target_rate is not None:
+        rate = test.shown(target_rate)
         needed = _needed(test, design, rate)
-        count = f"about {needed}" if needed else f"more than {MOST_CASES}"
-        sentence += f"; {test.words(rate)} needs {count} cases"
+        sentence += f"; {_sample_size(test, rate, needed)}"
     shown, power = (None, 0.0) if found is None else (test.shown(found), test.power(design, found))
-    return Plan(test.gate, design, test.assumed, test.alpha, shown, power, needed, obstacle, sentence)
+    return PowerPlan(test.gate, design, test.assumed, test.alpha, shown, power, needed, obstacle, sentence)
 
 
 def _crossing(enough: Callable[[float], bool], outside: float, inside: float) -> float:
@@ -285,39 +289,27 @@ def _needed(test: _BoundTest | _RegressionTest, design: Design, rate: float) -> 
 
 def _sentence(test: _BoundTest | _RegressionTest, design: Design, obstacle: str, found: float | None) -> str:
     passes = test.gate.rule == ASSURANCE
-    does = "passes" if passes else "fails"
-    cases = f"{design.n} cases in {design.clusters} clusters"
+    size = f"n={design.n:,} ({plural(design.clusters, 'cluster')})"
     if obstacle:
-        best = "a run without one failure" if isinstance(test, _BoundTest) else "a run without any change"
-        what = (
-            f"{best} would not prove {test.limit}"
-            if passes
-            else f"a run of nothing but failures would not disprove {test.limit}"
-        )
-        return f"{obstacle}: with {cases}, {what}"
+        regression = isinstance(test, _RegressionTest)
+        best, worst = ("no change at all", "every case worse") if regression else ("0 failures", "100% failures")
+        proof = f"even {best} would not prove" if passes else f"even {worst} would not disprove"
+        return f"{obstacle}: {size} is too small; {proof} that {test.claim}"
     if found is None:
-        return f"with {cases} no true value {does} with {WANTED:.0%} power (bound: {test.limit})"
-    return f"with {cases} {test.words(found)} {does} with {WANTED:.0%} power (bound: {test.limit})"
+        verdict = "pass" if passes else "fail"
+        return f"{size}: no true value makes it {verdict} with {WANTED:.0%} power; bound {test.limit}"
+    if passes:
+        return f"{size}: passes with {WANTED:.0%} power at a true {test.words(found)}; bound {test.limit}"
+    edge = "maximum" if isinstance(test, _BoundTest) and test.gate.max is None else "minimum"
+    return f"{size}: {edge} detectable {test.words(found)} at {WANTED:.0%} power; bound {test.limit}"
 
 
-def intra_cluster_correlation(values: Sequence[float] | Floats, clusters: Sequence[Hashable] | Ints) -> float:
-    """How alike the cases of a cluster are, 0 to 1: the analysis-of-variance estimator (Donner 1986, section 2).
-
-    0 where it is negative or cannot be seen (no cluster has two cases, or all values are equal).
-    """
-    import numpy as np
-
-    x, cluster = np.asarray(values, dtype=float), codes(clusters)
-    sizes = np.bincount(cluster)
-    n, count = len(x), len(sizes)
-    if count < 2 or count == n:
-        return 0.0
-    means = np.bincount(cluster, x) / sizes
-    between = float(sizes @ (means - x.mean()) ** 2) / (count - 1)
-    within = float(((x - means[cluster]) ** 2).sum()) / (n - count)
-    typical = (n - float(sizes @ sizes) / n) / (count - 1)
-    total = between + (typical - 1) * within
-    return float(np.clip((between - within) / total, 0, 1)) if total > 0 else 0.0
+def _sample_size(test: _BoundTest | _RegressionTest, rate: float, needed: int | None) -> str:
+    start, extreme = test.range
+    if not min(start, extreme) <= rate <= max(start, extreme) or rate == start:
+        verdict = "pass" if test.gate.rule == ASSURANCE else "fail"
+        return f"no number of cases makes it {verdict} at a true {test.words(rate)}"
+    return f"{test.words(rate)} needs {f'about {needed:,}' if needed else f'more than {MOST_CASES:,}'} cases"
 
 
 # --- samples
@@ -325,8 +317,6 @@ def intra_cluster_correlation(values: Sequence[float] | Floats, clusters: Sequen
 
 def _independent(hits: Any, n: int) -> Spread:
     """Of samples without clusters, by their hit counts."""
-    import numpy as np
-
     value = hits / n
     return Spread(value, value * (1 - value) / n, np.minimum(hits, n - hits), n, n, n - 1, float(n), float(n))
 
@@ -349,8 +339,6 @@ def _draw_changes(design: Design, rise: float, fall: float, icc: float) -> tuple
 
 def _draw_counts(design: Design, cells: Sequence[Any], chances: Sequence[Floats]) -> tuple[Any, Any, Any]:
     """How many clusters had which outcome in each of ``_DRAWS`` samples; size and hits of each outcome."""
-    import numpy as np
-
     random = np.random.default_rng(_SEED)
     counts = [
         random.multinomial(count, chance, size=_DRAWS) for (_, count), chance in zip(design.sizes, chances, strict=True)
@@ -361,22 +349,17 @@ def _draw_counts(design: Design, cells: Sequence[Any], chances: Sequence[Floats]
 
 
 def _spread_of_counts(design: Design, counts: Any, sizes: Any, hits: Any) -> Spread:
-    import numpy as np
-
     n, clusters = design.n, design.clusters
     value = counts @ hits / n
     squares = counts @ hits**2 - 2 * value * (counts @ (sizes * hits)) + value**2 * (counts @ sizes**2)
     variance = clusters / max(1, clusters - 1) * np.maximum(squares, 0) / n**2
-    rarer = np.minimum(counts @ (hits > 0), counts @ (hits < sizes))
-    fewest = n**2 / sum(count * size**2 for size, count in design.sizes)
-    return Spread(value, variance, rarer, n, clusters, clusters - 1, fewest, float(n))
+    minority_clusters = np.minimum(counts @ (hits > 0), counts @ (hits < sizes))
+    n_eff_min = n**2 / sum(count * size**2 for size, count in design.sizes)
+    return Spread(value, variance, minority_clusters, n, clusters, clusters - 1, n_eff_min, float(n))
 
 
 def _hits_of_a_cluster(size: int, rate: float, icc: float) -> tuple[Any, Floats]:
     """Numbers of hits and their chances: beta-binomial."""
-    import numpy as np
-    from scipy.stats import betabinom, binom
-
     hits = np.arange(size + 1)
     if not 0 < rate < 1 or size == 1 or icc < 1e-6:
         chances = binom.pmf(hits, size, rate)
@@ -390,9 +373,6 @@ def _hits_of_a_cluster(size: int, rate: float, icc: float) -> tuple[Any, Floats]
 
 def _changes_of_a_cluster(size: int, rise: float, fall: float, icc: float) -> tuple[Any, Floats]:
     """Numbers of (rises, falls) and their chances: Dirichlet-multinomial."""
-    import numpy as np
-    from scipy.special import gammaln, xlogy
-
     up, down = (part.ravel() for part in np.indices((size + 1, size + 1)))
     up, down = up[up + down <= size], down[up + down <= size]
     x = np.stack([up, down, size - up - down])

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from pytest_mmsafety.statistics.decisions import BROKEN, KEPT, UNSURE, Claim, Finding
+from pytest_mmsafety.errors import plural
+from pytest_mmsafety.gates import Gate
+from pytest_mmsafety.metrics import title_of
+from pytest_mmsafety.statistics.decisions import HOLDS, UNDECIDED, VIOLATED, BoundTest, Decision, Stopped
 from pytest_mmsafety.statistics.estimates import Estimate
-
-if TYPE_CHECKING:
-    from pytest_mmsafety.gates import Gate
-    from pytest_mmsafety.statistics.decisions import Stopped
-
 
 _REMEDY = "name a stronger judge (--judge) or have a sample labelled (mmsafety judge label)"
 
@@ -34,7 +31,7 @@ def no_baseline(gate: Gate) -> str:
 def unscored(gate: Gate, count: int, answers: int, judge: str, said: str) -> str:
     """For a gate with too many unscored answers; of most *judge* said *said*, both empty if there was none."""
     by = f" ({judge}: {said})" if judge else ""
-    reason = f"{count} of {answers} answers are unscored{by}, more than the {gate.max_unscored:.0%} allowed"
+    reason = f"{count} of {plural(answers, 'answer')} unscored{by}, more than the {gate.max_unscored:.0%} allowed"
     if not judge.startswith("guardrank-mini/"):
         return reason
     return f"{reason}; {_REMEDY}"
@@ -45,71 +42,70 @@ def foreseen(judge: str, share: float, allowed: float) -> str:
     return f"{judge} usually leaves {share:.0%} of the answers unscored, {allowed:.0%} are allowed; {_REMEDY}"
 
 
-def verdict(gate: Gate, findings: Sequence[Finding]) -> str:
+def verdict(gate: Gate, decisions: Sequence[Decision]) -> str:
     """All that was found, the most serious first."""
-    order = (BROKEN, UNSURE, KEPT)
-    return "; ".join(_claim(gate, finding) for finding in sorted(findings, key=lambda f: order.index(f.state)))
+    order = (VIOLATED, UNDECIDED, HOLDS)
+    return "; ".join(_decision(gate, decision) for decision in sorted(decisions, key=lambda f: order.index(f.state)))
 
 
-def stopped(gate: Gate, claim: Claim, found: Stopped) -> str:
+def stopped(gate: Gate, test: BoundTest, found: Stopped) -> str:
     """For a gate that an early stop decided."""
-    value, low, high, bound = _percents((claim.estimate.value, claim.estimate.low, claim.estimate.high, claim.bound))
-    place = _place(bound, kept=found.state == KEPT, at_least=claim.at_least)
-    return (
-        f"{_name(gate)} {value} [{low}, {high}]: {place}, certain after {found.asked} of {found.of} cases (early stop)"
-    )
+    value, low, high, bound = _percents((test.estimate.value, test.estimate.low, test.estimate.high, test.bound))
+    place = _place(bound, holds=found.state == HOLDS, at_least=test.at_least)
+    after = f"certain after {found.asked} of {plural(found.of, 'case')} (early stop)"
+    return f"{_name(gate)} {value} [{low}, {high}]: {place}, {after}"
 
 
-def _claim(gate: Gate, finding: Finding) -> str:
-    claim, estimate = finding.claim, finding.claim.estimate
-    if claim.of:
-        start, place = _regression(gate, finding)
-        counts = f"({estimate.n} of {claim.of} cases in both runs, {estimate.clusters} clusters)"
+def _decision(gate: Gate, decision: Decision) -> str:
+    test, estimate = decision.test, decision.test.estimate
+    if test.of:
+        start, place = _regression(gate, decision)
+        counts = f"({estimate.n:,} of {plural(test.of, 'case')} in both runs, {plural(estimate.clusters, 'cluster')})"
     else:
-        value, low, high, bound = _percents((estimate.value, estimate.low, estimate.high, claim.bound))
+        value, low, high, bound = _percents((estimate.value, estimate.low, estimate.high, test.bound))
         start, counts = f"{_name(gate)} {value} [{low}, {high}]", _counts(estimate)
-        place = _place(bound, kept=claim.is_kept(estimate.value, estimate.value), at_least=claim.at_least)
-    return f"{start}: {place}, {_how_sure(gate, finding)} {counts}"
+        place = _place(bound, holds=test.holds(estimate.value, estimate.value), at_least=test.at_least)
+    return f"{start}: {place}, {_how_sure(gate, decision)} {counts}"
 
 
-def _place(bound: str, *, kept: bool, at_least: bool) -> str:
+def _place(bound: str, *, holds: bool, at_least: bool) -> str:
     if at_least:
-        return f"{'above' if kept else 'below'} the required {bound}"
-    return f"{'within' if kept else 'above'} the allowed {bound}"
+        return f"{'above' if holds else 'below'} the required {bound}"
+    return f"{'within' if holds else 'above'} the allowed {bound}"
 
 
-def _regression(gate: Gate, finding: Finding) -> tuple[str, str]:
-    estimate = finding.claim.estimate
-    numbers = (estimate.value, estimate.low, estimate.high, finding.claim.bound)
+def _regression(gate: Gate, decision: Decision) -> tuple[str, str]:
+    estimate = decision.test.estimate
+    numbers = (estimate.value, estimate.low, estimate.high, decision.test.bound)
     value, low, high, margin = _percents(numbers, unit="")
     turn = "worse" if estimate.value > 0 else "better"
     change = f"{turn} by {value.removeprefix('-')} points than" if estimate.value else "the same as in"
-    kept = finding.claim.is_kept(estimate.value, estimate.value)
-    place = f"{'within' if kept else 'above'} the allowed worsening of {margin}"
+    holds = decision.test.holds(estimate.value, estimate.value)
+    place = f"{'within' if holds else 'above'} the allowed worsening of {margin}"
     return f"{_name(gate)} {change} the baseline [{low}, {high}]", place
 
 
-def _how_sure(gate: Gate, finding: Finding) -> str:
+def _how_sure(gate: Gate, decision: Decision) -> str:
     wants = f"this gate {'passes' if gate.needs_proof else 'fails'} only on proof"
-    if finding.state == KEPT:
+    if decision.state == HOLDS:
         return "also at the worse end of the interval"
-    if finding.state == BROKEN:
+    if decision.state == VIOLATED:
         return "even at the better end of the interval"
-    if finding.alone == UNSURE:
+    if decision.alone == UNDECIDED:
         return f"but too few cases to be sure; {wants}"
-    adjusted = finding.adjusted_broken if finding.alone == BROKEN else finding.adjusted_kept
+    adjusted = decision.adjusted_violated if decision.alone == VIOLATED else decision.adjusted_holds
     return (
-        f"as is the whole interval, but one of {finding.family} such gates does so by chance more often "
+        f"as is the whole interval, but one of {decision.family} such gates does so by chance more often "
         f"than {gate.alpha:.3g} allows (adjusted p {adjusted:.2g}); {wants}"
     )
 
 
 def _name(gate: Gate) -> str:
-    return gate.metric.replace("_", " ")
+    return title_of(gate.metric)
 
 
 def _counts(estimate: Estimate) -> str:
-    return f"(n={estimate.n}, {estimate.clusters} clusters)"
+    return f"(n={estimate.n:,}, {plural(estimate.clusters, 'cluster')})"
 
 
 def _percents(numbers: Sequence[float], unit: str = "%") -> list[str]:

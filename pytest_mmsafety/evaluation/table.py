@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
+
+from pytest_mmsafety.baselines import same_content
+from pytest_mmsafety.metrics import Metric
+from pytest_mmsafety.run import Record
+from pytest_mmsafety.statistics.estimates import Floats, Ints, Mask
 from pytest_mmsafety.verdicts import score_by, verdict_by
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from pytest_mmsafety.metrics import Metric
-    from pytest_mmsafety.run import Record
-
-    Floats = NDArray[np.float64]
-    Ints = NDArray[np.int64]
-    Mask = NDArray[np.bool_]
-
 ANSWERED, SKIPPED, ERROR, MISSING = range(4)
+
+ABSENT = -1
+CHANGED = -2
+"""What :func:`match` says of a case that the baseline does not have, or has with another content."""
 
 
 class Table:
@@ -43,8 +42,6 @@ class Table:
 
     def scores(self, judge: str) -> Floats:
         """The scores of the named judge, NaN where there is none."""
-        import numpy as np
-
         if judge not in self._scores:
             found = (score_by(record.verdicts, judge) for record in self.records)
             self._scores[judge] = np.array([np.nan if score is None else score for score in found], dtype=float)
@@ -61,8 +58,6 @@ class Table:
 
     def values(self, metric: Metric, judge: str) -> Floats:
         """What each case contributes to *metric* (``Metric.value``), NaN where it is left out."""
-        import numpy as np
-
         scores = self.scores(judge)
         if metric.counts_unscored:
             return np.isnan(scores).astype(float)
@@ -86,8 +81,6 @@ class Table:
 
     def where(self, accepted: Mapping[str, Sequence[str]]) -> Mask:
         """Which records have one of the accepted values of each tag."""
-        import numpy as np
-
         mask = np.ones(len(self.records), dtype=bool)
         for tag, values in accepted.items():
             column, known = self._tag(tag)
@@ -95,9 +88,7 @@ class Table:
         return mask
 
     def strata(self, metric: Metric) -> Ints:
-        """Index of each record's stratum among ``metric.weights``; -1 if the metric does not speak of it."""
-        import numpy as np
-
+        """Index of each record's stratum among ``metric.weights``; -1 if it does not count for the metric."""
         if not metric.stratum_tags:
             stratum = np.zeros(len(self.records), dtype=int)
         else:
@@ -120,8 +111,6 @@ class Table:
         return self._tags[tag]
 
     def _ints(self, numbers: Iterable[Any]) -> Ints:
-        import numpy as np
-
         return np.fromiter(numbers, dtype=int, count=len(self.records))
 
 
@@ -131,3 +120,13 @@ def _state(record: Record) -> int:
     if record.error:
         return ERROR
     return MISSING if record.response is None else ANSWERED
+
+
+def match(records: Sequence[Record], baseline: Sequence[Record]) -> Ints:
+    """For each record its index in *baseline*, ``ABSENT`` if it is not there, ``CHANGED`` if its content differs."""
+    index = {record.key: number for number, record in enumerate(baseline)}
+    found = np.full(len(records), ABSENT)
+    for i, record in enumerate(records):
+        if (j := index.get(record.key)) is not None:
+            found[i] = j if same_content(record, baseline[j]) else CHANGED
+    return found

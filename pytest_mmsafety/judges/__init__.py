@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from inspect import getattr_static
+from typing import Protocol, TypeGuard, runtime_checkable
 
 from pytest_mmsafety.cases import Case
 from pytest_mmsafety.verdicts import Verdict
@@ -26,14 +27,24 @@ class Judge(Protocol):
 
 
 class ModelJudge(Judge, Protocol):
-    """A judge with weights. Its verdicts are kept in the store, as they cost more than a look-up."""
+    """A judge with weights. Its verdicts are kept in the store, as they cost more than a look-up.
+
+    It may also have ``fetch()`` and ``release()``, as a target may.
+    """
 
     @property
     def fingerprint(self) -> str:
         """Changes whenever the same answer could get another verdict: weights, number format, versions."""
 
-    def fetch(self) -> None:
-        """Find all files, after a download if need be, and load none. Raises ``SetupError``."""
 
-    def release(self) -> None:
-        """Give the device back; the next answer loads the weights again."""
+def has_weights(judge: Judge) -> TypeGuard[ModelJudge]:
+    """Whether it has a fingerprint, which is looked for and not computed: that may take reading all weights."""
+    return getattr_static(judge, "fingerprint", None) is not None
+
+
+@runtime_checkable
+class GivesUp(Protocol):
+    """A judge that can find out that it cannot go on."""
+
+    problem: str
+    """Why, or empty."""

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 
+from pytest_mmsafety.cases import Case
 from pytest_mmsafety.judges.yes_no import fold
 from pytest_mmsafety.verdicts import Verdict
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from pytest_mmsafety.cases import Case
 
 LETTERS = "ABCDEFGH"
 

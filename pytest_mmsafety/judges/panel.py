@@ -1,4 +1,4 @@
-"""The panel: which judge speaks of which case, and what is said when one fails."""
+"""The panel: which judge judges which case, and the verdict when one fails."""
 
 from __future__ import annotations
 
@@ -11,43 +11,47 @@ from numbers import Real
 
 from pytest_mmsafety.cases import Case
 from pytest_mmsafety.errors import MmsafetyError, SetupError
-from pytest_mmsafety.judges import Judge
+from pytest_mmsafety.judges import GivesUp, Judge, has_weights
 from pytest_mmsafety.judges.registry import GROUP, check_judge, made
 from pytest_mmsafety.store import Store, verdict_key
+from pytest_mmsafety.targets import Releasable
 from pytest_mmsafety.verdicts import JUDGE_ERROR, Verdict
 
 DEFAULTS = ("yes-no", "choice", "refusal", "guardrank-mini")
-"""Asked in this order; only the last one speaks of open-ended harm (``expected: safe``)."""
+"""Asked in this order; only the last one judges open-ended harm (``expected: safe``)."""
 
 
 class Panel:
-    """Judges by name. A case's own judges speak; else the first one that knows what the case expects."""
+    """Judges by name. A case's own judges are asked; else the first one that takes what the case expects."""
 
     def __init__(self, extra: Sequence[Judge] = ()) -> None:
         self.memory: Store | None = None
         """Where verdicts of judges with weights are kept; none by default."""
         self.fingerprints: dict[str, str] = {}
-        """Name -> fingerprint of the judges with weights that have spoken."""
+        """Name -> fingerprint of the judges with weights that were asked."""
         self._by_name = {str(judge.name).partition("/")[0]: judge for judge in extra}
         self._by_expectation = [*extra, *(self._named(name) for name in DEFAULTS)]
 
     @property
     def has_weights(self) -> bool:
         """Whether a judge has weights, which take a device and time."""
-        return any("fingerprint" in dir(judge) for judge in (*self._by_name.values(), *self._by_expectation))
+        return any(has_weights(judge) for judge in (*self._by_name.values(), *self._by_expectation))
 
     @property
     def problems(self) -> list[str]:
         """Which judges cannot go on, and why, by what they say themselves."""
-        said = {name: getattr(judge, "problem", "") for name, judge in self._by_name.items()}
-        return [f"the judge {name} was given up: {problem}" for name, problem in said.items() if problem]
+        return [
+            f"the judge {name} was given up: {judge.problem}"
+            for name, judge in self._by_name.items()
+            if isinstance(judge, GivesUp) and judge.problem
+        ]
 
     def release(self) -> None:
         """Have judges give their devices back."""
         for judge in {id(judge): judge for judge in (*self._by_name.values(), *self._by_expectation)}.values():
-            if callable(release := getattr(judge, "release", None)):
+            if isinstance(judge, Releasable):
                 with suppress(Exception):  # every verdict is already here
-                    release()
+                    judge.release()
 
     def judge(
         self, cases: Sequence[Case], responses: Sequence[str], digests: Sequence[tuple[str, ...]] | None = None
@@ -84,8 +88,10 @@ class Panel:
 
     def _fingerprint(self, judge: Judge) -> str:
         """Of a judge with weights; empty if it has none, or cannot tell, which it will say when it is asked."""
+        if not has_weights(judge):
+            return ""
         try:
-            fingerprint = getattr(judge, "fingerprint", "")
+            fingerprint = judge.fingerprint
         except Exception:  # noqa: BLE001 - the user's code
             return ""
         if not isinstance(fingerprint, str) or not fingerprint:

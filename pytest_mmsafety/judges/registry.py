@@ -10,6 +10,7 @@ from typing import Any
 
 from pytest_mmsafety.errors import MmsafetyError, SetupError, nearest
 from pytest_mmsafety.judges import Judge
+from pytest_mmsafety.targets import Fetchable
 from pytest_mmsafety.targets.registry import import_attribute
 
 GROUP = "mmsafety.judges"
@@ -34,7 +35,7 @@ def make_judge(spec: str, root: Path, args: Mapping[str, str] | None = None, *, 
         )
     try:
         judge = made(spec, found, args or {}, registered=spec in points.names)
-        if fetch and callable(getattr(judge, "fetch", None)):
+        if fetch and isinstance(judge, Fetchable):
             judge.fetch()
     except MmsafetyError:
         raise

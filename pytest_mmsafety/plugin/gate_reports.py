@@ -2,37 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import pytest
 
-from pytest_mmsafety.gates import FAILED, NOT_EVALUATED, GateResult
+from pytest_mmsafety.gates import FAILED, NOT_EVALUATED, GateResult, Interval
+
+_WHENS: tuple[Literal["setup", "call", "teardown"], ...] = ("setup", "call", "teardown")
 
 
-def gate_report(result: GateResult, nodeid: str, location: Any, when: Any) -> pytest.TestReport:
-    outcome: Any = "passed"
-    longrepr: Any = None
+def report_gates(session: pytest.Session, thresholds: Path, results: Sequence[GateResult]) -> None:
+    """Report one synthetic test a gate: counted, in JUnit, honoured by every reporting option."""
+    root, hook = session.config.rootpath, session.config.hook
+    file = thresholds.relative_to(root).as_posix() if thresholds.is_relative_to(root) else thresholds.name
+    for result in results:
+        location = (file, None, result.gate.name)
+        nodeid = f"{file}::{result.gate.name}"
+        hook.pytest_runtest_logstart(nodeid=nodeid, location=location)
+        for when in _WHENS:
+            hook.pytest_runtest_logreport(report=_gate_report(result, nodeid, location, when))
+        hook.pytest_runtest_logfinish(nodeid=nodeid, location=location)
+
+
+def _gate_report(
+    result: GateResult, nodeid: str, location: tuple[str, None, str], when: Literal["setup", "call", "teardown"]
+) -> pytest.TestReport:
+    outcome: Literal["passed", "failed", "skipped"] = "passed"
+    longrepr: str | tuple[str, int, str] | None = None
     reason = result.reason if result.status == FAILED else f"{result.status}: {result.reason}"
     if when == "call" and result.blocks:
         outcome, longrepr = "failed", f"{reason}\n{result.gate.why}".strip()
     elif when == "call" and result.status == NOT_EVALUATED:
         outcome, longrepr = "skipped", (location[0], 0, reason)
-    numbers = (
-        "estimate",
-        "low",
-        "high",
-        "raw",
-        "raw_low",
-        "raw_high",
-        "difference",
-        "difference_low",
-        "difference_high",
-        "p_value",
-        "adjusted_p",
-        "decided_after",
-    )
-    properties = [("status", result.status), *((name, getattr(result, name)) for name in numbers)]
     report = pytest.TestReport(
         nodeid,
         location,
@@ -40,11 +43,30 @@ def gate_report(result: GateResult, nodeid: str, location: Any, when: Any) -> py
         outcome=outcome,
         longrepr=longrepr,
         when=when,
-        user_properties=[(name, value) for name, value in properties if value is not None],
+        user_properties=[("status", result.status), *_numbers(result)],
     )
     report.mmsafety_gate = result.status  # type: ignore[attr-defined]
     return report
 
 
-def relative_name(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
+def _numbers(result: GateResult) -> Iterator[tuple[str, object]]:
+    """What JUnit gets as properties."""
+    if result.estimate:
+        yield from _interval(result.estimate, "estimate", "")
+    if result.raw:
+        yield from _interval(result.raw, "raw", "raw_")
+    if result.comparison:
+        yield from _interval(result.comparison.difference, "difference", "difference_")
+    for name, value in (
+        ("p_value", result.p_value),
+        ("adjusted_p", result.adjusted_p),
+        ("decided_after", result.decided_after),
+    ):
+        if value is not None:
+            yield name, value
+
+
+def _interval(interval: Interval, name: str, prefix: str) -> Iterator[tuple[str, object]]:
+    yield name, interval.value
+    yield f"{prefix}low", interval.low
+    yield f"{prefix}high", interval.high

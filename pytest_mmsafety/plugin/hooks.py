@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_mmsafety.plugin.options import OPTIONS, check_early_stop, check_store, make_settings, option
+from pytest_mmsafety.plugin.options import OPTIONS, check_early_stop, check_store, option, settings_of
 
 if TYPE_CHECKING:
     from pytest_mmsafety.plugin.items import SuiteFile
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from pytest_mmsafety.policies import Policy
     from pytest_mmsafety.run import Run
 
-_SETTINGS = pytest.StashKey["Settings"]()
 _CONTROLLER = "mmsafety-controller"
 
 
@@ -40,7 +39,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         dest="mmsafety_require_gates",
         action="store_true",
         default=None,
-        help="a gate that could not be evaluated fails the run",
+        help="a gate that was not evaluated fails the run",
     )
     parser.addini("mmsafety_require_gates", "default of --require-gates", type="bool", default=False)
     group.addoption(
@@ -48,7 +47,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         dest="mmsafety_early_stop",
         action="store_true",
         default=None,
-        help="leave out the cases that no gate needs any more, because its verdict is certain",
+        help="stop asking once every gate that a case counts for is decided (sequential test)",
     )
     parser.addini("mmsafety_early_stop", "default of --early-stop", type="bool", default=False)
     parser.addini("mmsafety_cases", "folders with suites (default: cases, else the shipped ones)", type="paths")
@@ -100,19 +99,19 @@ def _suite_folders(config: pytest.Config) -> list[Path]:
 
 def _switch_on(config: pytest.Config) -> None:
     """Check every option, then register what runs items here and what sees all results."""
-    settings = config.stash[_SETTINGS] = make_settings(config)
+    settings = settings_of(config)
     in_worker = hasattr(config, "workerinput")
     distributed = not in_worker and config.getoption("dist", "no") != "no"
     if not in_worker:
         _register_controller(config, settings, distributed=distributed)
-    _register_execution(config, settings, idle=distributed)
+    _register_runner(config, settings, idle=distributed)
 
 
-def _register_execution(config: pytest.Config, settings: Settings, *, idle: bool) -> None:
+def _register_runner(config: pytest.Config, settings: Settings, *, idle: bool) -> None:
     """Find target and judges; *idle* only checks that they are there, because workers run the items."""
     from pytest_mmsafety.judges.registry import make_judge
-    from pytest_mmsafety.plugin.execution import Execution
-    from pytest_mmsafety.plugin.keys import EXECUTION
+    from pytest_mmsafety.plugin.keys import OUTCOMES
+    from pytest_mmsafety.plugin.runner import Runner
     from pytest_mmsafety.targets.registry import find_target
 
     fetch = not config.option.collectonly
@@ -122,12 +121,13 @@ def _register_execution(config: pytest.Config, settings: Settings, *, idle: bool
         return
     workers = getattr(config, "workerinput", {}).get("workercount", 0)
     progress = None if workers else _progress(config)
-    execution = config.stash[EXECUTION] = Execution(settings, target, judges, workers=workers, progress=progress)
-    config.pluginmanager.register(execution, "mmsafety-execution")
+    runner = config.stash[OUTCOMES] = Runner(settings, target, judges, workers=workers, progress=progress)
+    config.pluginmanager.register(runner, "mmsafety-runner")
 
 
 def _register_controller(config: pytest.Config, settings: Settings, *, distributed: bool) -> None:
     from pytest_mmsafety.files import check_writable
+    from pytest_mmsafety.plugin.collected import Collected
     from pytest_mmsafety.plugin.controller import Controller
 
     policy = _policy(config, settings)
@@ -144,9 +144,8 @@ def _register_controller(config: pytest.Config, settings: Settings, *, distribut
             check_writable(name, path)
     check_store(settings)
     progress = _progress(config) if distributed else None
-    controller = Controller(
-        settings, policy, _library(config), baseline=baseline, distributed=distributed, progress=progress
-    )
+    collected = Collected(settings, policy, _library(config), baseline)
+    controller = Controller(settings, collected, distributed=distributed, progress=progress)
     config.pluginmanager.register(controller, _CONTROLLER)
 
 
@@ -165,30 +164,28 @@ def _policy(config: pytest.Config, settings: Settings) -> Policy | None:
 
 
 def _baseline(config: pytest.Config, settings: Settings, policy: Policy | None) -> Run | None:
-    from pytest_mmsafety.baselines import load_baseline
-    from pytest_mmsafety.evaluation.checks import missing_baseline
-
     if settings.baseline:
+        from pytest_mmsafety.baselines import load_baseline
+
         return load_baseline(settings.baseline, settings.base, config.rootpath)
-    if settings.thresholds and policy and (reason := missing_baseline(policy.gates)):
-        raise pytest.UsageError(f"--baseline: {reason}")
+    if settings.thresholds and policy and any(gate.max_regression is not None for gate in policy.gates):
+        from pytest_mmsafety.evaluation.checks import missing_baseline
+
+        raise pytest.UsageError(f"--baseline: {missing_baseline(policy.gates)}")
     return None
 
 
 def _library(config: pytest.Config) -> Any:
-    from pytest_mmsafety.arguments import parse_count, parse_data, parse_share
     from pytest_mmsafety.errors import SetupError
     from pytest_mmsafety.plugin.keys import LIBRARY
     from pytest_mmsafety.plugin.library import Library
 
     if LIBRARY not in config.stash:
         try:
-            data = parse_data(option(config, "data"), config.invocation_params.dir)
-            share = parse_share("--subset", option(config, "subset") or "1")
-            samples = parse_count("--samples", option(config, "samples") or "1", 1000)
+            settings = settings_of(config)
         except SetupError as error:
             raise pytest.UsageError(str(error)) from None
-        config.stash[LIBRARY] = Library(data, share, samples)
+        config.stash[LIBRARY] = Library(settings.data, settings.subset, settings.samples)
     return config.stash[LIBRARY]
 
 
@@ -260,7 +257,7 @@ def _absolute(path: Path) -> Path:
 def pytest_report_header(config: pytest.Config) -> str | None:
     if not config.pluginmanager.has_plugin(_CONTROLLER):
         return None
-    settings = config.stash[_SETTINGS]
+    settings = settings_of(config)
     store = (
         settings.store.relative_to(config.rootpath)
         if settings.store and settings.store.is_relative_to(config.rootpath)
@@ -287,4 +284,4 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
         return None
     from pytest_mmsafety.plugin.xdist import make_scheduler
 
-    return make_scheduler(config, log, _library(config), config.stash[_SETTINGS])
+    return make_scheduler(config, log, _library(config), settings_of(config))

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_mmsafety.plugin.keys import EXECUTION, LIBRARY, MARKS
+from pytest_mmsafety.errors import plural
+from pytest_mmsafety.plugin.keys import LIBRARY, MARKS, OUTCOMES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,13 +30,13 @@ class SuiteFile(pytest.File):
         from pytest_mmsafety.errors import MmsafetyError
         from pytest_mmsafety.suites import common_tags
 
-        execution = self.config.stash.get(EXECUTION, None)
-        if not self.config.option.collectonly and execution is None:
+        source = self.config.stash.get(OUTCOMES, None)
+        if not self.config.option.collectonly and source is None:
             raise self.CollectError(f"{self.path}: nothing to ask: give --model=CHECKPOINT")
         try:
             suite = self.config.stash[LIBRARY].read(self.path)
-            if execution:
-                execution.prepare(suite.cases)
+            if source:
+                source.prepare(suite.cases)
         except MmsafetyError as error:
             raise self.CollectError(str(error)) from None
         if suite.wants_data:
@@ -87,9 +88,9 @@ class GroupItem(pytest.Item):
         """Wait for the answers. A failure here is an error: it could not be found out."""
         if self._skip:
             pytest.skip(self._skip)
-        self.outcomes = self.config.stash[EXECUTION].outcomes_of(self.cases)
+        self.outcomes = self.config.stash[OUTCOMES].outcomes_of(self.cases)
         self.user_properties += _summary(self.outcomes)
-        failed = [(o.case.partition("/")[2], o.error) for o in self.outcomes if o.error]
+        failed = [(o.case.partition("/")[2], _located(o)) for o in self.outcomes if o.error]
         if failed:
             raise NoAnswerError(failed, len(self.outcomes))
         if all(outcome.skipped for outcome in self.outcomes):
@@ -114,6 +115,10 @@ class GroupItem(pytest.Item):
         return self.path, None, self.name
 
 
+def _located(outcome: Outcome) -> str:
+    return f"{outcome.error_file}: {outcome.error}" if outcome.error_file else outcome.error
+
+
 def _summary(outcomes: Sequence[Outcome]) -> list[tuple[str, object]]:
     """Scalars for JUnit."""
     scores = [outcome.score for outcome in outcomes if outcome.response is not None]
@@ -134,16 +139,15 @@ class NoAnswerError(Exception):
             reasons.setdefault(reason, []).append(case)
         lines = [f"{reason} ({_listed(cases)})" for reason, cases in reasons.items()]
         more = [f"... and {len(lines) - _SHOWN} other reasons"] if len(lines) > _SHOWN else []
-        super().__init__(
-            "\n".join([f"{len(failed)} of {total} cases without an answer: {lines[0]}", *lines[1:_SHOWN], *more])
-        )
+        head = f"{len(failed)} of {plural(total, 'case')} without an answer: {lines[0]}"
+        super().__init__("\n".join([head, *lines[1:_SHOWN], *more]))
 
 
 class MustPassError(Exception):
     """Cases that must pass did not."""
 
     def __init__(self, unsafe: Sequence[tuple[Case, Outcome]], total: int) -> None:
-        lines = [f"{len(unsafe)} of {total} answers are not as expected, and these cases must pass"]
+        lines = [f"{len(unsafe)} of {plural(total, 'answer')} not as expected, in cases that must pass"]
         for case, outcome in unsafe[:_SHOWN]:
             verdict = outcome.verdicts[0]
             lines += [

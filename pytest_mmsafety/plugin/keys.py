@@ -28,7 +28,7 @@ class OutcomeSource(Protocol):
 
 
 LIBRARY: pytest.StashKey[Library] = pytest.StashKey()
-EXECUTION: pytest.StashKey[OutcomeSource] = pytest.StashKey()
+OUTCOMES: pytest.StashKey[OutcomeSource] = pytest.StashKey()
 EARLY_STOP: pytest.StashKey[EarlyStop] = pytest.StashKey()
 MARKS: pytest.StashKey[tuple[set[str], set[str]]] = pytest.StashKey()
 """Marks of tags that were registered, and those that others had registered before."""

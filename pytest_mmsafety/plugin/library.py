@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from pytest_mmsafety.cases import Case
-from pytest_mmsafety.errors import SuiteError
+from pytest_mmsafety.errors import DataError
 from pytest_mmsafety.suites import SUITE_SUFFIXES, Suite, read_suite
 
 
@@ -30,12 +30,12 @@ class Library:
         """Suites that could not be read, with the reason."""
 
     def read(self, path: Path) -> Suite:
-        """The suite in this file. Raises :class:`SuiteError`."""
+        """The suite in this file. Raises :class:`DataError`."""
         if path not in self._suites:
             try:
                 suite = read_suite(path, self._data)
                 self._check_name(suite)
-            except SuiteError as error:
+            except DataError as error:
                 self.broken[path] = str(error)
                 raise
             part = suite.subset(self._share) if self._share < 1 and suite.cases else suite
@@ -45,9 +45,7 @@ class Library:
     def _check_name(self, suite: Suite) -> None:
         for other in self._suites.values():
             if other.name == suite.name:
-                raise SuiteError(
-                    f"{suite.path}: suite: {suite.name!r} is also the name of {other.path}; expected another"
-                )
+                raise DataError(suite.path, f"suite: {suite.name!r} is also the name of {other.path}; expected another")
 
     @property
     def suites(self) -> Iterable[Suite]:
@@ -65,13 +63,13 @@ class Library:
             return ()
         try:
             return self.read(Path(os.path.normpath(root / file))).groups.get(name, ())
-        except SuiteError:
+        except DataError:
             return ()
 
     def read_found(self) -> None:
         """Read every suite that pytest met; what is broken is noted in ``broken``."""
         for path in self.found:
-            with suppress(SuiteError):
+            with suppress(DataError):
                 self.read(path)
 
     def unused_data(self) -> list[str]:

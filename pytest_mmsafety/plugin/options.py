@@ -15,22 +15,31 @@ if TYPE_CHECKING:
 OPTIONS: tuple[tuple[str, str, str], ...] = (
     ("model", "CHECKPOINT", "target: checkpoint folder, hub id, package.module:attribute, or 'embedded'"),
     ("model-args", "K=V,...", "arguments of the target, for example max_new_tokens=64,dtype=bfloat16"),
-    ("judge", "JUDGE", "a judge asked before the built-in ones: its name, or package.module:attribute of your own"),
+    ("judge", "JUDGE", "judge asked before the built-in ones: its name, or package.module:attribute of your own"),
     ("judge-args", "K=V,...", "arguments of that judge, for example llm=BASE,adapter=FOLDER,hallucination=FILE"),
-    ("judge-phase", "WHEN", "with: judge while the target works (default); after: when it is done and released"),
+    (
+        "judge-phase",
+        "WHEN",
+        "with: judge while the target answers (default); after: judge when it has finished and freed its device",
+    ),
     ("thresholds", "FILE", "thresholds file, or the name of a shipped policy (release, nightly, report-only, ...)"),
-    ("batch-size", "N", "cases the target is asked at once (default 8)"),
+    ("batch-size", "N", "cases asked at once (default 8)"),
     ("baseline", "RUN", "saved run that gates with max_regression compare with, or the name of a promoted one"),
-    ("baseline-allow", "KIND,...", "compare with it although these differ: decoding,judge,cases"),
-    ("calibration", "FILE,...", "how often judges err (mmsafety judge evaluate): gated rates are corrected for it"),
-    ("samples", "K", "ask every case K times, of a target that samples (default 1)"),
-    ("subset", "SHARE", "a fixed part of every suite, for example 10%%; gates speak of that part"),
+    ("baseline-allow", "KIND,...", "allow the comparison although these differ: decoding,judge,cases"),
+    (
+        "judge-errors",
+        "FILE,...",
+        "measured errors of judges (mmsafety judge evaluate): gated rates are corrected for them",
+    ),
+    ("samples", "K", "ask every case K times, for a target that samples (default 1)"),
+    ("subset", "SHARE", "fixed fraction of every suite, for example 10%%; gates are evaluated on that fraction"),
     ("store", "FILE", "SQLite file that keeps every answer (default .mmsafety/store.sqlite3; 'off': none)"),
     ("save-run", "FILE", "write the run as JSON"),
     ("safety-report", "FILE", "write the HTML report"),
     ("safety-summary", "FILE", "write a Markdown summary, for the page of a CI job"),
 )
 
+_SETTINGS: pytest.StashKey[Settings] = pytest.StashKey()
 _DEFAULT_STORE = Path(".mmsafety", "store.sqlite3")
 
 
@@ -44,16 +53,16 @@ def option(config: pytest.Config, name: str) -> Any:
 def check_early_stop(settings: Settings, policy: Policy | None, *, distributed: bool) -> None:
     """Refuse what it does not go together with."""
     if policy is None:
-        raise pytest.UsageError("--early-stop: there are no gates that could be certain; give --thresholds")
+        raise pytest.UsageError("--early-stop: there are no gates to decide; give --thresholds")
     if distributed:
         raise pytest.UsageError("--early-stop: works in one process, which sees every answer; leave out -n")
     if settings.judge_phase == "after":
         raise pytest.UsageError(
-            "--early-stop: judges have to speak while the target works; not with --judge-phase=after"
+            "--early-stop: judges have to judge while the target works; not with --judge-phase=after"
         )
-    if settings.calibrations:
+    if settings.judge_errors:
         raise pytest.UsageError(
-            "--early-stop: gates that are corrected for a judge's errors need all cases; not with --calibration"
+            "--early-stop: gates that are corrected for a judge's errors need all cases; not with --judge-errors"
         )
 
 
@@ -66,10 +75,17 @@ def check_store(settings: Settings) -> None:
             (settings.store.parent / ".gitignore").write_text("*\n")
 
 
-def make_settings(config: pytest.Config) -> Settings:
+def settings_of(config: pytest.Config) -> Settings:
+    """All options, parsed once a session. Raises :class:`SetupError`."""
+    if _SETTINGS not in config.stash:
+        config.stash[_SETTINGS] = _parsed(config)
+    return config.stash[_SETTINGS]
+
+
+def _parsed(config: pytest.Config) -> Settings:
     from pytest_mmsafety.arguments import parse_count, parse_data, parse_pairs, parse_phase, parse_share
     from pytest_mmsafety.baselines import parse_allowed
-    from pytest_mmsafety.calibration import parse_calibrations
+    from pytest_mmsafety.judge_errors import parse_judge_errors
     from pytest_mmsafety.plugin.settings import Settings
 
     root = config.rootpath
@@ -79,7 +95,7 @@ def make_settings(config: pytest.Config) -> Settings:
         option(config, name) for name in ("save-run", "safety-report", "safety-summary")
     )
     return Settings(
-        model=option(config, "model"),
+        model=option(config, "model") or "",
         model_args=parse_pairs("--model-args", option(config, "model-args") or ""),
         judge=_judge_option(config),
         judge_args=parse_pairs("--judge-args", option(config, "judge-args") or ""),
@@ -94,7 +110,7 @@ def make_settings(config: pytest.Config) -> Settings:
         require_gates=bool(option(config, "require-gates")),
         baseline=option(config, "baseline") or "",
         baseline_allow=parse_allowed(option(config, "baseline-allow") or ""),
-        calibrations=parse_calibrations(option(config, "calibration") or "", base),
+        judge_errors=parse_judge_errors(option(config, "judge-errors") or "", base),
         samples=parse_count("--samples", option(config, "samples") or "1", 1000),
         subset=parse_share("--subset", option(config, "subset") or "1"),
         early_stop=bool(option(config, "early-stop")),

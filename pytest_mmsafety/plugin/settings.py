@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pytest_mmsafety.calibration import Calibration
+    from pytest_mmsafety.judge_errors import JudgeErrors
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Settings:
     """Path of a saved run, or name of a promoted one; empty: none."""
     baseline_allow: frozenset[str]
     """What may differ between the run and its baseline."""
-    calibrations: Mapping[str, Calibration]
+    judge_errors: Mapping[str, JudgeErrors]
     """Judge, with its version -> how often it errs."""
     samples: int
     """How often each case is asked."""

@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from pytest_mmsafety.errors import plural
 from pytest_mmsafety.gates import FAILED, INCONCLUSIVE, NOT_EVALUATED, PASSED, REPORTED, GateResult
 from pytest_mmsafety.outcomes import Outcome
 
 if TYPE_CHECKING:
-    from pytest_mmsafety.calibration import Calibration
+    from pytest_mmsafety.judge_errors import JudgeErrors
 
 _COLOURS = {PASSED: "green", FAILED: "red", INCONCLUSIVE: "yellow", NOT_EVALUATED: "yellow", REPORTED: ""}
 
@@ -22,7 +23,7 @@ def summary_lines(  # noqa: PLR0913 - all that it sums up
     gates: Sequence[GateResult] | None,
     notes: Sequence[str],
     *,
-    errors: Mapping[str, Calibration],
+    errors: Mapping[str, JudgeErrors],
 ) -> Iterator[tuple[str, str]]:
     """Lines with the colour of each (empty: none). *errors*: what is known of how often judges err."""
     yield f"target: {target}", ""
@@ -35,7 +36,17 @@ def summary_lines(  # noqa: PLR0913 - all that it sums up
         yield from gate_lines(gates)
 
 
-def _judges(outcomes: Sequence[Outcome], errors: Mapping[str, Calibration]) -> Iterator[str]:
+def ending_lines(*, complete: bool, gated: bool, stored: bool) -> Iterator[tuple[str, str]]:
+    """Why there are no gates, if there are none. *stored*: the answers so far are in the store."""
+    if not complete:
+        yield "gates: not evaluated, the run was stopped before its end", "yellow"
+        if stored:
+            yield "every answer so far is in the store; the same command goes on from there", ""
+    elif not gated:
+        yield "gates: none asked for (--thresholds=FILE, or the name of a shipped policy)", "yellow"
+
+
+def _judges(outcomes: Sequence[Outcome], errors: Mapping[str, JudgeErrors]) -> Iterator[str]:
     """Of each judge whose word counts and whose errors are known, in a line."""
     first = [outcome.verdicts[0] for outcome in outcomes if outcome.verdicts]
     asked = Counter(verdict.judge for verdict in first)
@@ -46,9 +57,10 @@ def _judges(outcomes: Sequence[Outcome], errors: Mapping[str, Calibration]) -> I
             failures = known.tp + known.fn + known.abstained_positive
             others = known.tn + known.fp + known.abstained_negative
             yield (
-                f"{name} scored {scored[name]} of {count}. Of {failures:,.0f} failures that people labelled it found "
-                f"{_share(known.tp, failures)} and passed {_share(known.fn, failures)}; of {others:,.0f} other answers "
-                f"it passed {_share(known.tn, others)} and flagged {_share(known.fp, others)}"
+                f"{name} scored {scored[name]} of {count}; measured on human labels: detects "
+                f"{_share(known.tp, failures)}, misses {_share(known.fn, failures)} and abstains on "
+                f"{_share(known.abstained_positive, failures)} of {failures:,.0f} failures; false alarms on "
+                f"{_share(known.fp, others)} of {others:,.0f} good answers"
             )
 
 
@@ -63,7 +75,7 @@ def gate_lines(gates: Sequence[GateResult]) -> Iterator[tuple[str, str]]:
         colour = "red" if result.blocks else _COLOURS[result.status]
         yield f"{_mark(result):<14} {result.gate.name:<{width}}  {result.reason}", colour
     blocking = sum(result.blocks for result in gates)
-    yield (f"blocked by {blocking} of {len(gates)} gates", "red") if blocking else _verdict(gates)
+    yield (f"blocked by {blocking} of {plural(len(gates), 'gate')}", "red") if blocking else _verdict(gates)
 
 
 def _mark(result: GateResult) -> str:
@@ -74,7 +86,7 @@ def _verdict(gates: Sequence[GateResult]) -> tuple[str, str]:
     states = {status: sum(1 for gate in gates if gate.status == status) for status in _COLOURS}
     parts = ", ".join(f"{count} {status}" for status, count in states.items() if count)
     if states[NOT_EVALUATED] == len(gates):
-        return f"no verdict: none of {len(gates)} gates could be evaluated", "yellow"
+        return f"no verdict: none of {plural(len(gates), 'gate')} was evaluated", "yellow"
     if states[REPORTED] == len(gates):
         return f"nothing was decided: {parts}", ""
     return f"not blocked: {parts}", "yellow" if states[NOT_EVALUATED] or not states[PASSED] else "green"
@@ -88,9 +100,9 @@ def _counts(outcomes: Sequence[Outcome], calls: int) -> str:
         f"{len(answered)} answered",
         f"{failing} not as expected (u)",
         f"{unscored} unscored (?)",
-        f"{sum(1 for outcome in outcomes if outcome.error)} errors",
+        plural(sum(1 for outcome in outcomes if outcome.error), "error"),
         f"{sum(1 for outcome in outcomes if outcome.skipped)} skipped",
         f"{sum(1 for outcome in answered if outcome.stored)} from the store",
-        f"{calls} target calls",
+        plural(calls, "target call"),
     ]
     return ", ".join(parts)

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from pytest_mmsafety.report.interval_plot import Picture, change_axis, draw, point_interval, points
 from pytest_mmsafety.report.text import percent
+from pytest_mmsafety.run import Record, Run
 from pytest_mmsafety.statistics.estimates import clustered_difference
-
-if TYPE_CHECKING:
-    from pytest_mmsafety.run import Record, Run
 
 PLAIN = "plain"
 """The tag that names a case's plain twin, by its id in the same suite."""

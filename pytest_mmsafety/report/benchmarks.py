@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from os.path import commonprefix
-from typing import TYPE_CHECKING
 
+from pytest_mmsafety.benchmarks.published import published
+from pytest_mmsafety.benchmarks.result_tables import Number, Table
+from pytest_mmsafety.benchmarks.saved_runs import saved_run_tables
 from pytest_mmsafety.errors import MmsafetyError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    from pytest_mmsafety.benchmarks.result_tables import Number, Table
-    from pytest_mmsafety.run import Run, SuiteInfo
+from pytest_mmsafety.run import Run, SuiteInfo
 
 LONG = 16
 """A table with more rows is folded."""
@@ -35,7 +33,7 @@ class Own:
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
+class PublishedBeside:
     """A published table; the rows of this run come first."""
 
     title: str
@@ -58,7 +56,7 @@ class Benchmark:
     suite: str
     title: str
     tables: tuple[Own, ...]
-    published: tuple[Beside, ...]
+    published: tuple[PublishedBeside, ...]
     official: bool
     asked: int
     """Cases with an answer."""
@@ -78,8 +76,6 @@ def benchmarks(run: Run) -> list[Benchmark]:
 
 
 def _benchmark(run: Run, suite: SuiteInfo, asked: int) -> Benchmark:
-    from pytest_mmsafety.benchmarks.saved_runs import saved_run_tables
-
     official = suite.name in _OFFICIAL
     try:
         tables = saved_run_tables(replace(run, suites=(suite,)), "released")
@@ -107,7 +103,7 @@ def _cell(number: Number) -> str:
 # --- beside the published rows
 
 
-def _usb(suite: SuiteInfo, tables: Sequence[Table]) -> Iterator[Beside]:
+def _usb(suite: SuiteInfo, tables: Sequence[Table]) -> Iterator[PublishedBeside]:
     by_kind = {table.title.rpartition(": ")[2]: table.rows for table in tables}
     levels, totals, refusal = (by_kind.get(kind, {}) for kind in ("safety rate", "totals", "refusal rate"))
     columns = next((table.columns for table in tables if table.title.endswith(": safety rate")), ())
@@ -127,7 +123,7 @@ def _usb(suite: SuiteInfo, tables: Sequence[Table]) -> Iterator[Beside]:
     yield _beside("usb", older, {"this run": unsafe})
 
 
-def _mmsafeaware(_: SuiteInfo, tables: Sequence[Table]) -> Iterator[Beside]:
+def _mmsafeaware(_: SuiteInfo, tables: Sequence[Table]) -> Iterator[PublishedBeside]:
     table = tables[0]
     readings: dict[str, Numbers] = {}
     for name in ("legacy", "strict"):
@@ -147,7 +143,7 @@ def _mmsafeaware(_: SuiteInfo, tables: Sequence[Table]) -> Iterator[Beside]:
     yield _beside("mmsafeaware", "table-3", renamed({"unsafe": "unsafe", "over-safe": "over_safety"}))
 
 
-def _mllmguard(_: SuiteInfo, tables: Sequence[Table]) -> Iterator[Beside]:
+def _mllmguard(_: SuiteInfo, tables: Sequence[Table]) -> Iterator[PublishedBeside]:
     average = tables[0].rows.get("average")
     for name, place in (("sdeval-asd", 2), ("sdeval-par", 3)):
         numbers: Numbers = {}
@@ -155,7 +151,7 @@ def _mllmguard(_: SuiteInfo, tables: Sequence[Table]) -> Iterator[Beside]:
         yield _beside("mllmguard", name, {"this run, average": numbers})
 
 
-_PUBLISHED: Mapping[str, Callable[[SuiteInfo, Sequence[Table]], Iterator[Beside]]] = {
+_PUBLISHED: Mapping[str, Callable[[SuiteInfo, Sequence[Table]], Iterator[PublishedBeside]]] = {
     "usb": _usb,
     "mmsafeaware": _mmsafeaware,
     "mllmguard": _mllmguard,
@@ -169,9 +165,7 @@ def _put(numbers: Numbers, name: str, row: Sequence[Number] | None, place: int) 
         numbers[name] = number
 
 
-def _beside(benchmark: str, name: str, mine: Mapping[str, Numbers]) -> Beside:
-    from pytest_mmsafety.benchmarks.published import published
-
+def _beside(benchmark: str, name: str, mine: Mapping[str, Numbers]) -> PublishedBeside:
     rows = published(benchmark, name)
     columns = sorted(
         dict.fromkeys(column for row in rows for column in row.values), key=lambda name: name not in _FIRST
@@ -186,7 +180,7 @@ def _beside(benchmark: str, name: str, mine: Mapping[str, Numbers]) -> Beside:
     for row in rows:
         notes[row.caveat.removeprefix(common).strip()].append(row.model)
     unnoted = notes.pop("", [])
-    return Beside(
+    return PublishedBeside(
         title=f"{name}, {rows[0].vintage}",
         metric=f"{rows[0].metric}, {rows[0].direction} is better; percent",
         columns=tuple(column.replace("_", " ") for column in columns),

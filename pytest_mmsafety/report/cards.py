@@ -5,21 +5,17 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING
 
 from pytest_mmsafety.cases import EXPECTATIONS
-from pytest_mmsafety.report.facets import Facets, ordered, speaks_of
+from pytest_mmsafety.gates import Gate, GateResult
+from pytest_mmsafety.report.facets import Facets, applies_to, ordered
 from pytest_mmsafety.report.states import ERROR, FAILING, STATES, UNSCORED, state_of
 from pytest_mmsafety.report.text import Clip, clip
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from pytest_mmsafety.gates import Gate, GateResult
-    from pytest_mmsafety.report.thumbnails import Gallery, Thumbnail
-    from pytest_mmsafety.run import Record
+from pytest_mmsafety.report.thumbnails import Gallery, Thumbnail
+from pytest_mmsafety.run import Record
 
 MAX_CARDS = 500
 MAX_ERRORS = 100
@@ -95,7 +91,7 @@ def _reserved(gate: Gate, ranked: Sequence[Record], share: int) -> list[Record]:
 
     The unscored ones are drawn by a digest of their names: from everywhere, and the same in the next report.
     """
-    of_gate = [record for record in ranked if speaks_of(gate, record)]
+    of_gate = [record for record in ranked if applies_to(gate, record)]
     failing = [record for record in of_gate if state_of(record) == FAILING][: (share + 1) // 2]
     unscored = [record for record in of_gate if state_of(record) == UNSCORED]
     unscored.sort(key=lambda record: anchor_of(record, "case"))

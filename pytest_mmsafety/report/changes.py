@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from pytest_mmsafety.baselines import judge_differences, record_differences, same_content, setting_differences
 from pytest_mmsafety.cases import OVER_REFUSAL, VULNERABILITY
 from pytest_mmsafety.report.cards import MAX_IMAGES, anchor_of, in_words, language_of, may_harm
 from pytest_mmsafety.report.text import Clip, clip
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from pytest_mmsafety.report.thumbnails import Gallery, Thumbnail
-    from pytest_mmsafety.run import Record, Run
+from pytest_mmsafety.report.thumbnails import Gallery, Thumbnail
+from pytest_mmsafety.run import Record, Run
 
 MAX_FLIPS = 60
 """Changed cases that are shown with both answers."""

@@ -7,18 +7,14 @@ enters a script or a selector.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from pytest_mmsafety.cases import STANDARD_TAGS
+from pytest_mmsafety.gates import Gate, GateResult
 from pytest_mmsafety.metrics import METRICS
 from pytest_mmsafety.report.states import STATES
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    from pytest_mmsafety.gates import Gate, GateResult
-    from pytest_mmsafety.run import Record
+from pytest_mmsafety.run import Record
 
 MAX_OPTIONS = 200
 """A tag with more values than that (an id, say) gets no list; the text search finds it."""
@@ -55,7 +51,7 @@ class Facets:
         """Join the tokens of *record*, with blanks between them."""
         tokens = [f"s{STATES.index(state)}", self._token("suite", record.suite)]
         tokens += [self._token(f"tag:{tag}", value) for tag, value in ordered(record.tags)]
-        tokens += [f"g{index}" for index, result in enumerate(self.gates) if speaks_of(result.gate, record)]
+        tokens += [f"g{index}" for index, result in enumerate(self.gates) if applies_to(result.gate, record)]
         self._used.update(tokens)
         return " ".join(tokens)
 
@@ -78,9 +74,9 @@ class Facets:
             yield Facet(label, used)
 
 
-def speaks_of(gate: Gate, record: Record) -> bool:
+def applies_to(gate: Gate, record: Record) -> bool:
     """Whether the record counts for the gate; a run file of another version may name an unknown metric."""
-    return gate.metric in METRICS and gate.speaks_of(record.suite, record.tags)
+    return gate.metric in METRICS and gate.applies_to(record.suite, record.tags)
 
 
 def ordered(tags: Mapping[str, str]) -> tuple[tuple[str, str], ...]:

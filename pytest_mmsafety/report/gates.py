@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from pytest_mmsafety.gates import FAILED, INCONCLUSIVE, NOT_EVALUATED, PASSED, REPORTED, Gate, GateResult
-from pytest_mmsafety.metrics import METRICS, Metric
+from pytest_mmsafety.errors import plural
+from pytest_mmsafety.gates import FAILED, INCONCLUSIVE, NOT_EVALUATED, PASSED, REPORTED, Gate, GateResult, Interval
+from pytest_mmsafety.metrics import METRICS, Metric, title_of
 from pytest_mmsafety.report.interval_plot import Picture, change_axis, draw, point_interval, points, rate_axis
-from pytest_mmsafety.report.text import count, percent, percents, plural
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+from pytest_mmsafety.report.text import count, percent, percents
 
 ICONS = {FAILED: "fail", INCONCLUSIVE: "unsure", NOT_EVALUATED: "none", PASSED: "pass", REPORTED: "none"}
 """Status -> icon and colour, the most serious first."""
@@ -54,7 +52,7 @@ class GateRow:
     numbers: tuple[tuple[str, str], ...]
     """Everything else that the verdict rests on."""
     facet: str
-    """Token of the cases it speaks of, see :mod:`pytest_mmsafety.report.cards`."""
+    """Token of the cases that count for it, see :mod:`pytest_mmsafety.report.cards`."""
 
     @property
     def order(self) -> tuple[bool, int]:
@@ -70,7 +68,7 @@ def verdict(results: Sequence[GateResult]) -> Verdict:
     passed = sum(result.status == PASSED for result in results)
     if not total:
         return Verdict("none", "No gates were asked for", "These are the answers; nothing was decided about them.")
-    gates = f"{total} gate" if total == 1 else f"{total} gates"
+    gates = plural(total, "gate")
     if blocking:
         return Verdict("fail", f"Blocked by {blocking} of {gates}", _others(results))
     bounded = sum(result.status != REPORTED for result in results)
@@ -107,7 +105,7 @@ def _row(result: GateResult, index: int, judges: str) -> GateRow:
     return GateRow(
         result=result,
         icon=ICONS.get(result.status, "none"),
-        metric=gate.metric.replace("_", " "),
+        metric=title_of(gate.metric),
         where=tuple((tag, ", ".join(values)) for tag, values in gate.where.items()),
         measures=tuple(_measures(result)),
         numbers=tuple((name, value) for name, value in _numbers(result, judges) if value),
@@ -118,31 +116,30 @@ def _row(result: GateResult, index: int, judges: str) -> GateRow:
 def _measures(result: GateResult) -> Iterator[Measure]:
     if result.estimate is not None:
         yield _rate(result, result.estimate)
-    if result.difference is not None:
-        yield _change(result, result.difference)
+    if result.comparison is not None:
+        yield _change(result.gate, result.comparison.difference)
 
 
-def _rate(result: GateResult, estimate: float) -> Measure:
-    gate = result.gate
-    low = estimate if result.low is None else result.low
-    high = estimate if result.high is None else result.high
-    raw = {"raw": result.raw, "raw low": result.raw_low, "raw high": result.raw_high}
-    numbers = {"estimate": estimate, "low": low, "high": high, **_bounds(gate), **raw}
+def _rate(result: GateResult, estimate: Interval) -> Measure:
+    gate, raw = result.gate, result.raw
+    numbers = {"estimate": estimate.value, "low": estimate.low, "high": estimate.high, **_bounds(gate)}
+    if raw is not None:
+        numbers |= {"raw": raw.value, "raw low": raw.low, "raw high": raw.high}
     given = {name: number for name, number in numbers.items() if number is not None}
     texts = dict(zip(given, percents(*given.values()), strict=True))
     bounds = [f"{words} {texts[name]}" for name, words in (("min", "at least"), ("max", "at most")) if name in texts]
-    interval = f"{texts['low']} to {texts['high']}" if result.low is not None and result.high is not None else ""
+    interval = f"{texts['low']} to {texts['high']}"
     picture = draw(
         rate_axis(list(given.values())),
-        estimate,
-        (low, high),
+        estimate.value,
+        (estimate.low, estimate.high),
         ", ".join(text for text in (texts["estimate"], interval, *bounds) if text),
         at_most=(given["max"], f"at most {texts['max']}") if "max" in given else None,
         at_least=(given["min"], f"at least {texts['min']}") if "min" in given else None,
-        raw=(given["raw low"], given["raw high"]) if result.raw is not None else None,
+        raw=(given["raw low"], given["raw high"]) if raw is not None else None,
     )
-    before = f"{texts['raw']} [{texts['raw low']} to {texts['raw high']}]" if result.raw is not None else ""
-    return Measure(gate.metric.replace("_", " "), texts["estimate"], interval, " and ".join(bounds), before, picture)
+    before = f"{texts['raw']} [{texts['raw low']} to {texts['raw high']}]" if raw is not None else ""
+    return Measure(title_of(gate.metric), texts["estimate"], interval, " and ".join(bounds), before, picture)
 
 
 def _bounds(gate: Gate) -> dict[str, float | None]:
@@ -150,10 +147,9 @@ def _bounds(gate: Gate) -> dict[str, float | None]:
     return {"max": None if gate.max == 1 else gate.max, "min": None if gate.min == 0 else gate.min}
 
 
-def _change(result: GateResult, difference: float) -> Measure:
-    margin = None if result.gate.max_regression == 1 else result.gate.max_regression
-    low = difference if result.difference_low is None else result.difference_low
-    high = difference if result.difference_high is None else result.difference_high
+def _change(gate: Gate, change: Interval) -> Measure:
+    margin = None if gate.max_regression == 1 else gate.max_regression
+    difference, low, high = change.value, change.low, change.high
     value = "no change" if not difference else f"{points(abs(difference))} {'worse' if difference > 0 else 'better'}"
     interval = point_interval(low, high)
     bound = "" if margin is None else f"at most {points(margin)} worse"
@@ -169,12 +165,13 @@ def _change(result: GateResult, difference: float) -> Measure:
 
 def _numbers(result: GateResult, judges: str) -> Iterator[tuple[str, str]]:
     """What stands in the folded part, in words; empty values are left out."""
-    gate = result.gate
+    gate, counts, comparison = result.gate, result.counts, result.comparison
     yield "Metric", gate.metric
-    yield "Scored cases", f"{count(result.n)} in {plural(result.clusters, 'cluster')}" if result.n else ""
+    yield "Scored cases", f"{count(counts.n)} in {plural(counts.clusters, 'cluster')}" if counts.n else ""
     yield "Left out", trouble(result)
-    yield "In the baseline", "" if result.baseline is None else percent(result.baseline)
-    yield "Compared", f"{plural(result.pairs, 'case')} scored in both runs" if result.pairs else ""
+    if comparison is not None:
+        yield "In the baseline", percent(comparison.baseline)
+        yield "Compared", f"{plural(comparison.pairs, 'case')} scored in both runs"
     yield "p-value", _p(result.p_value)
     yield "p-value among its family", _p(result.adjusted_p)
     yield "Rule", _rule(gate)
@@ -216,10 +213,11 @@ def metrics_of(results: Sequence[GateResult]) -> list[Metric]:
 
 def trouble(result: GateResult) -> str:
     """Say what the gate could not use: ``3 unscored, 1 error``; empty if it used everything."""
-    counts = (
-        f"{result.unscored:,} unscored" if result.unscored else "",
-        plural(result.errors, "error") if result.errors else "",
-        f"{result.skipped:,} skipped" if result.skipped else "",
-        f"{result.missing:,} not run" if result.missing else "",
+    counts = result.counts
+    parts = (
+        f"{counts.unscored:,} unscored" if counts.unscored else "",
+        plural(counts.errors, "error") if counts.errors else "",
+        f"{counts.skipped:,} skipped" if counts.skipped else "",
+        f"{counts.missing:,} not run" if counts.missing else "",
     )
-    return ", ".join(text for text in counts if text)
+    return ", ".join(part for part in parts if part)

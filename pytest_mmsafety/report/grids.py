@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
+from pytest_mmsafety.benchmarks.mllmguard.data import RED_TEAMING, SUB_TASKS
+from pytest_mmsafety.benchmarks.mmsafeaware.data import CATEGORIES, SCENARIOS
+from pytest_mmsafety.benchmarks.mmsafeaware.scores import BUCKETS
+from pytest_mmsafety.benchmarks.usb.data import TAXONOMY
 from pytest_mmsafety.cases import OVER_REFUSAL, VULNERABILITY
 from pytest_mmsafety.report.states import EXPECTED, FAILING, state_of
 from pytest_mmsafety.report.tables import Cell
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-
-    from pytest_mmsafety.run import Record, Run
+from pytest_mmsafety.run import Record, Run
 
 MODALITIES = ("RIRT", "RIST", "SIRT", "SIST")
 MAX_LANGUAGES = 4
@@ -94,8 +94,6 @@ def suite_grids(run: Run) -> dict[str, list[Grid]]:
 
 
 def _usb(records: Sequence[Record]) -> Iterator[Grid]:
-    from pytest_mmsafety.benchmarks.usb.data import TAXONOMY
-
     places = {record.tags.get("category", "") for record in records}
     known = {f"{group}/{leaf}" for groups in TAXONOMY.values() for group, leaves in groups.items() for leaf in leaves}
     if not places & known:
@@ -128,8 +126,6 @@ def _usb(records: Sequence[Record]) -> Iterator[Grid]:
 
 
 def _mllmguard(records: Sequence[Record]) -> Iterator[Grid]:
-    from pytest_mmsafety.benchmarks.mllmguard.data import RED_TEAMING, SUB_TASKS
-
     languages = _languages(records)
     columns = [(dimension, language) for dimension in SUB_TASKS for language in languages]
     found = _values(records, "technique")
@@ -160,9 +156,6 @@ def _mllmguard(records: Sequence[Record]) -> Iterator[Grid]:
 
 
 def _mmsafeaware(records: Sequence[Record]) -> Iterator[Grid]:
-    from pytest_mmsafety.benchmarks.mmsafeaware.data import CATEGORIES, SCENARIOS
-    from pytest_mmsafety.benchmarks.mmsafeaware.scores import BUCKETS
-
     if not _values(records, "category") & set(CATEGORIES):
         return
     languages = _languages(records)

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from pytest_mmsafety.files import shipped
 from pytest_mmsafety.images import digest_or_empty
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from pytest_mmsafety.run import ImageRef
+from pytest_mmsafety.run import ImageRef
 
 
-class Found(NamedTuple):
+class ImageLookup(NamedTuple):
     """What was found of the pictures of a run."""
 
     paths: Mapping[str, str]
@@ -25,7 +22,7 @@ class Found(NamedTuple):
     """How many were not found, in a line, or empty."""
 
 
-def find_images(images: Iterable[ImageRef], folder: Path | None) -> Found:
+def find_images(images: Iterable[ImageRef], folder: Path | None) -> ImageLookup:
     """Look by name in *folder*, the current folder, ``cases`` below it and the shipped suites.
 
     A file counts only with the content that the run recorded, and from inside the folder, links followed. Pictures
@@ -39,7 +36,7 @@ def find_images(images: Iterable[ImageRef], folder: Path | None) -> Found:
     folders = [*([folder] if folder else []), here, here / "cases", shipped("cases")]
     found = {sha256: _file(sorted(names[sha256]), sha256, folders) for sha256 in names}
     paths = {sha256: path for sha256, path in found.items() if path}
-    return Found(paths, _trouble(len(names) - len(paths), len(names), folder))
+    return ImageLookup(paths, _trouble(len(names) - len(paths), len(names), folder))
 
 
 def _file(names: Sequence[str], sha256: str, folders: Sequence[Path]) -> str:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.special import betaincinv
 
 from pytest_mmsafety.evaluation.table import ANSWERED, Table
+from pytest_mmsafety.gates import Gate
+from pytest_mmsafety.judge_errors import JudgeErrors, Stratum
 from pytest_mmsafety.metrics import METRICS
 from pytest_mmsafety.report.text import count, percents, whole_percent
+from pytest_mmsafety.run import Record, Run
 from pytest_mmsafety.verdicts import reads_exactly
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-
-    from pytest_mmsafety.calibration import Calibration, Stratum
-    from pytest_mmsafety.gates import Gate
-    from pytest_mmsafety.run import Record, Run
 
 MAX_JUDGES = 40
 MAX_PARTS = 40
@@ -62,10 +61,10 @@ class JudgeRow:
     """Whether there is nothing to measure: it reads a word or a letter."""
     parts: tuple[Part, ...]
     other_version: str
-    """The judge of a calibration of another version of this one, or empty."""
+    """The judge of known errors of another version of this one, or empty."""
 
 
-def judge_rows(run: Run, calibrations: Mapping[str, Calibration]) -> list[JudgeRow]:
+def judge_rows(run: Run, judge_errors: Mapping[str, JudgeErrors]) -> list[JudgeRow]:
     """One row a judge that spoke, the one that spoke most first."""
     counts: dict[str, Counter[str]] = {}
     asked: dict[str, set[str]] = {}
@@ -77,12 +76,12 @@ def judge_rows(run: Run, calibrations: Mapping[str, Calibration]) -> list[JudgeR
             spoken["failing"] += bool(verdict.score)
             asked.setdefault(verdict.judge, set()).add(record.expected)
     names = sorted(counts, key=lambda name: -counts[name].total())[:MAX_JUDGES]
-    return [_row(name, counts[name], asked[name], calibrations) for name in names]
+    return [_row(name, counts[name], asked[name], judge_errors) for name in names]
 
 
-def _row(name: str, counts: Counter[str], asked: Collection[str], calibrations: Mapping[str, Calibration]) -> JudgeRow:
-    found = calibrations.get(name)
-    of_another = (judge for judge in calibrations if _plain(judge) == _plain(name) and judge != name)
+def _row(name: str, counts: Counter[str], asked: Collection[str], judge_errors: Mapping[str, JudgeErrors]) -> JudgeRow:
+    found = judge_errors.get(name)
+    of_another = (judge for judge in judge_errors if _plain(judge) == _plain(name) and judge != name)
     return JudgeRow(
         name=name,
         gated=bool(counts["gated"]),
@@ -100,19 +99,17 @@ def _plain(judge: str) -> str:
     return judge.partition("/")[0]
 
 
-def _sources(calibration: Calibration) -> str:
-    whole = calibration.best({})
-    return ", ".join(whole.sources) or ", ".join(calibration.files) or "a calibration file"
+def _sources(errors: JudgeErrors) -> str:
+    whole = errors.best({})
+    return ", ".join(whole.sources) or ", ".join(errors.files) or "a file of judge errors"
 
 
-def _parts(calibration: Calibration, asked: Collection[str]) -> Iterator[Part]:
+def _parts(errors: JudgeErrors, asked: Collection[str]) -> Iterator[Part]:
     """All labelled answers, then each dimension, then each language; by expectation only what the judge was asked."""
-    whole = calibration.best({})
+    whole = errors.best({})
     yield _part("All labelled answers", whole)
     single = [
-        stratum
-        for stratum in calibration.strata
-        if len(stratum.by) == 1 and stratum.by.get("expected") in (None, *asked)
+        stratum for stratum in errors.strata if len(stratum.by) == 1 and stratum.by.get("expected") in (None, *asked)
     ]
     by_name = sorted(single, key=lambda stratum: next(iter(stratum.by)))
     for stratum in by_name[:MAX_PARTS]:
@@ -149,8 +146,6 @@ def share(hits: float, total: float, clusters: int) -> Share:
     """Clopper-Pearson, as if only as many answers as there are *clusters* were labelled: the worst case."""
     if total <= 0:
         return Share()
-    from scipy.special import betaincinv
-
     size = min(total, float(clusters)) if clusters else total
     k, misses = size * hits / total, size * (total - hits) / total
     low = float(betaincinv(k, misses + 1, _ALPHA / 2)) if k > 0 else 0.0
@@ -161,8 +156,6 @@ def share(hits: float, total: float, clusters: int) -> Share:
 
 def judges_of_gates(records: Sequence[Record], gates: Sequence[Gate]) -> dict[int, str]:
     """Whose verdicts each gate rests on, by its place; a gate of an unknown metric has none."""
-    import numpy as np
-
     table = Table(records)
     names: dict[str, int] = {}
     spoken = np.array(

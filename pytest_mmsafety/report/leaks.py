@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from pytest_mmsafety.evaluation.checks import missing_baseline
 from pytest_mmsafety.evaluation.evaluate import evaluate_gates
-from pytest_mmsafety.gates import GateResult
-from pytest_mmsafety.metrics import METRICS, Metric
+from pytest_mmsafety.gates import GateResult, Interval
+from pytest_mmsafety.judge_errors import JudgeErrors
+from pytest_mmsafety.metrics import METRICS, Metric, title_of
 from pytest_mmsafety.report.text import percents
+from pytest_mmsafety.run import Record, Run
 from pytest_mmsafety.statistics.estimates import clustered_share
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
-
-    from pytest_mmsafety.calibration import Calibration
-    from pytest_mmsafety.run import Record, Run
 
 _METRICS = ("attack_success_rate", "over_refusal_rate", "accuracy")
 """What is shown of every suite, whatever the gates ask."""
@@ -69,10 +65,10 @@ class Leaks:
     metrics: tuple[MetricRow, ...]
     gates: tuple[GateRow, ...]
     unjudged: int
-    """Gates that were judged with a baseline or a calibration that the page was made without."""
+    """Gates that were judged with a baseline or judge errors that the page was made without."""
 
 
-def leaks(run: Run, keys: Collection[str], baseline: Run | None, calibrations: Mapping[str, Calibration]) -> Leaks:
+def leaks(run: Run, keys: Collection[str], baseline: Run | None, judge_errors: Mapping[str, JudgeErrors]) -> Leaks:
     """Measure everything again without the cases of *keys*; the gates too, against the same *baseline*."""
     leaked = [record for record in run.records if record.key in keys]
     kept = [record for record in run.records if record.key not in keys]
@@ -83,7 +79,7 @@ def leaks(run: Run, keys: Collection[str], baseline: Run | None, calibrations: M
         for result in run.gates
         if result.gate.metric in METRICS
         and not (baseline is None and missing_baseline([result.gate]))
-        and (result.raw is None or calibrations)
+        and (result.raw is None or judge_errors)
     ]
     return Leaks(
         listed=len(keys),
@@ -91,7 +87,7 @@ def leaks(run: Run, keys: Collection[str], baseline: Run | None, calibrations: M
         by_suite=tuple((suite, of_suites[suite], total) for suite, total in suites.items() if of_suites[suite]),
         named=tuple(sorted(record.key for record in leaked)[:_NAMED]),
         metrics=tuple(_metric_rows(leaked, kept, list(of_suites))),
-        gates=tuple(_gate_rows(again, kept, baseline, calibrations)) if leaked else (),
+        gates=tuple(_gate_rows(again, kept, baseline, judge_errors)) if leaked else (),
         unjudged=len(run.gates) - len(again),
     )
 
@@ -104,7 +100,7 @@ def _metric_rows(leaked: Sequence[Record], kept: Sequence[Record], suites: Seque
                 _measure(records, METRICS[name]) for records in ([*parts[0], *parts[1]], *parts)
             )
             if only.n:
-                yield MetricRow(suite, name.replace("_", " "), everything, without, only)
+                yield MetricRow(suite, title_of(name), everything, without, only)
 
 
 def _measure(records: Sequence[Record], metric: Metric) -> Number:
@@ -119,32 +115,31 @@ def _measure(records: Sequence[Record], metric: Metric) -> Number:
         return Number()
     values, clusters = zip(*counted, strict=True)
     estimate = clustered_share(values, clusters, _ALPHA)
-    return _number(estimate.value, estimate.low, estimate.high, estimate.n)
+    return _number(Interval(estimate.value, estimate.low, estimate.high), estimate.n)
 
 
-def _number(value: float | None, low: float | None, high: float | None, n: int) -> Number:
-    if value is None:
+def _number(interval: Interval | None, n: int) -> Number:
+    if interval is None:
         return Number(n=n)
-    if low is None or high is None:
-        return Number(percents(value)[0], n=n)
-    texts = percents(value, low, high)
+    texts = percents(interval.value, interval.low, interval.high)
     return Number(texts[0], f"{texts[1]} to {texts[2]}", n)
 
 
 def _gate_rows(
-    known: Sequence[GateResult], kept: Sequence[Record], baseline: Run | None, calibrations: Mapping[str, Calibration]
+    known: Sequence[GateResult], kept: Sequence[Record], baseline: Run | None, judge_errors: Mapping[str, JudgeErrors]
 ) -> Iterator[GateRow]:
     corrected = any(result.raw is not None for result in known)
     again = evaluate_gates(
         kept,
         [result.gate for result in known],
         baseline=None if baseline is None else baseline.records,
-        calibrations=calibrations if corrected else {},
+        judge_errors=judge_errors if corrected else {},
     )
     for before, after in zip(known, again, strict=True):
-        if (before.n, before.clusters, before.unscored) != (after.n, after.clusters, after.unscored):
+        old, new = before.counts, after.counts
+        if (old.n, old.clusters, old.unscored) != (new.n, new.clusters, new.unscored):
             yield GateRow(before, after, _of_gate(before), _of_gate(after))
 
 
 def _of_gate(result: GateResult) -> Number:
-    return _number(result.estimate, result.low, result.high, result.n)
+    return _number(result.estimate, result.counts.n)

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from pytest_mmsafety.baselines import same_content
+from pytest_mmsafety.errors import plural
 from pytest_mmsafety.report.changes import KINDS, OTHERS, kind_of
 from pytest_mmsafety.report.gates import gate_rows, trouble, verdict
 from pytest_mmsafety.report.judges import judges_of_gates
 from pytest_mmsafety.report.states import EXPECTED, FAILING, STATES, state_of
-from pytest_mmsafety.report.text import count, plural, visible
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from pytest_mmsafety.run import Run
+from pytest_mmsafety.report.text import count, visible
+from pytest_mmsafety.run import Run
 
 MAX_GATES = 100
 MAX_TEXT = 600
@@ -75,7 +72,7 @@ def _gates(run: Run) -> Iterator[str]:
             "<br>".join(f"{measure.value} {plain(measure.what)}" for measure in measures) or "none",
             "<br>".join(measure.interval for measure in measures),
             "<br>".join(measure.bound or "none" for measure in measures),
-            ", ".join(part for part in (f"{count(result.n)} scored", trouble(result)) if part),
+            ", ".join(part for part in (f"{count(result.counts.n)} scored", trouble(result)) if part),
             plain(result.reason),
         ]
         yield f"| {' | '.join(cells)} |"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from pytest_mmsafety.calibration import known_errors
+from pytest_mmsafety.judge_errors import JudgeErrors, known_errors
+from pytest_mmsafety.metrics import Metric
 from pytest_mmsafety.report.ablation import Ablation, ablations
 from pytest_mmsafety.report.benchmarks import Benchmark, benchmarks
 from pytest_mmsafety.report.cards import Card, choose, make_card
@@ -18,23 +18,19 @@ from pytest_mmsafety.report.judges import JudgeRow, judge_rows, judges_of_gates
 from pytest_mmsafety.report.leaks import Leaks, leaks
 from pytest_mmsafety.report.tables import SuiteTable, Tally, suite_tables, tallies
 from pytest_mmsafety.report.thumbnails import Gallery, Source
-
-if TYPE_CHECKING:
-    from pytest_mmsafety.calibration import Calibration
-    from pytest_mmsafety.metrics import Metric
-    from pytest_mmsafety.run import Run
+from pytest_mmsafety.run import Run
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
+class ReportInputs:
     """What a report may be given besides the run."""
 
     image_paths: Mapping[str, str]
     """SHA-256 of an image -> its file on this machine."""
     baseline: Run | None
     leaked: Collection[str] | None
-    """Keys of cases that training data hold; ``None``: nobody looked."""
-    calibrations: Mapping[str, Calibration]
+    """Keys of cases that training data hold; ``None``: not looked for."""
+    judge_errors: Mapping[str, JudgeErrors]
     """By judge, with its version."""
 
 
@@ -66,6 +62,25 @@ class Page:
     """Embedded once each; cards name them by index."""
 
     @property
+    def settings(self) -> dict[str, str]:
+        """The options of the run that were given or that matter, as text."""
+        settings = self.run.settings
+        arguments = {
+            **{f"model argument {name}": value for name, value in settings.model_args.items()},
+            **({"judge": settings.judge} if settings.judge else {}),
+            **{f"judge argument {name}": value for name, value in settings.judge_args.items()},
+        }
+        return {
+            "model": settings.model,
+            **arguments,
+            "batch size": f"{settings.batch_size}",
+            "samples": f"{settings.samples}",
+            "subset": f"{settings.subset:.0%}",
+            "early stop": "yes" if settings.early_stop else "no",
+            "target calls": f"{settings.target_calls:,}",
+        }
+
+    @property
     def tokens(self) -> frozenset[str]:
         """Filter options that lead to at least one card."""
         return frozenset(option.token for facet in self.facets for option in facet.options)
@@ -81,7 +96,7 @@ class Page:
         return {judge.name: f"judge-{place}" for place, judge in enumerate(self.judges)}
 
 
-def build(run: Run, beside: Beside) -> Page:
+def build(run: Run, beside: ReportInputs) -> Page:
     """Make the whole page. Reads the images of the shown cases, and nothing else."""
     counted = tallies(run.records)
     facets, gallery = Facets(run.gates), Gallery(beside.image_paths)
@@ -95,9 +110,9 @@ def build(run: Run, beside: Beside) -> Page:
         tally=counted.all,
         suite_tallies=counted.suites,
         changes=turned,
-        leaks=None if beside.leaked is None else leaks(run, beside.leaked, beside.baseline, beside.calibrations),
+        leaks=None if beside.leaked is None else leaks(run, beside.leaked, beside.baseline, beside.judge_errors),
         leaked=beside.leaked or frozenset(),
-        judges=judge_rows(run, known_errors(beside.calibrations)),
+        judges=judge_rows(run, known_errors(beside.judge_errors)),
         tables=suite_tables(run, counted),
         grids=suite_grids(run),
         ablations=ablations(run),

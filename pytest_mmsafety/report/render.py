@@ -5,20 +5,17 @@ from __future__ import annotations
 import base64
 import hashlib
 from importlib import resources
-from typing import TYPE_CHECKING
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from pytest_mmsafety.errors import plural
 from pytest_mmsafety.report import benchmarks, gates, tables, text
+from pytest_mmsafety.report.page import Page
 from pytest_mmsafety.report.states import STATES
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
-
-    from pytest_mmsafety.report.page import Page
 
 
 def render(page: Page) -> str:
-    from markupsafe import Markup
-
     script = _asset("report.js")
     return (
         _environment()
@@ -43,9 +40,6 @@ def content_security_policy(script: str) -> str:
 
 
 def _environment() -> Environment:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-    from markupsafe import Markup
-
     def finalize(value: object) -> object:
         """Jinja2 passes every printed value through here before it escapes it, so that none is forgotten."""
         return text.visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
@@ -70,7 +64,7 @@ def _environment() -> Environment:
         count=text.count,
         first_upper=text.first_upper,
         percent=text.percent,
-        plural=text.plural,
+        plural=plural,
         short=text.short,
         whole_percent=text.whole_percent,
     )

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pytest_mmsafety.run import Record
+from pytest_mmsafety.run import Record
 
 ERROR = "error"
 FAILING = "failing"

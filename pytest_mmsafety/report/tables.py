@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from pytest_mmsafety.cases import STANDARD_TAGS, VULNERABILITY
 from pytest_mmsafety.report.states import ERROR, EXPECTED, FAILING, NOT_RUN, SKIPPED, UNSCORED, state_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from pytest_mmsafety.run import Record, Run, SuiteInfo
+from pytest_mmsafety.run import Record, Run, SuiteInfo
 
 MAX_ROWS = 30
 """Values of one tag that are listed, worst first."""

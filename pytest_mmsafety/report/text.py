@@ -52,11 +52,6 @@ def short(fingerprint: str) -> str:
     return fingerprint[:12] if re.fullmatch("[0-9a-f]{32,}", fingerprint) else fingerprint
 
 
-def plural(number: int, noun: str, nouns: str = "") -> str:
-    """``1 case``, ``1,200 cases``."""
-    return f"{number:,} {noun if number == 1 else nouns or noun + 's'}"
-
-
 def percents(*shares: float) -> list[str]:
     """*shares* as percentages with one decimal, or as many more as it takes to tell different ones apart.
 

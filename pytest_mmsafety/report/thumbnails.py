@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from pytest_mmsafety.errors import ImageError
 from pytest_mmsafety.images import decode, digest, read_image
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from pytest_mmsafety.run import ImageRef
+from pytest_mmsafety.run import ImageRef
 
 MAX_SIDE = 320
 """Pixels."""
@@ -78,7 +74,7 @@ def _shrink(path: str, image: ImageRef) -> tuple[Source, int]:
     """Make the thumbnail of the file at *path*, and its size in bytes."""
     data = read_image(path)
     if digest(data) != image.sha256:
-        raise ImageError(f"{image.name}: the file has changed since the run was made")
+        raise ImageError(image.name, "the file has changed since the run was made")
     small = decode(data, image.name)
     small.thumbnail((MAX_SIDE, MAX_SIDE))
     buffer = io.BytesIO()

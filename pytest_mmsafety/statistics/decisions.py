@@ -1,22 +1,23 @@
-"""Claims: what a gate says about one number, judged together with the other claims of its family."""
+"""Decisions: the bounds that gates put on numbers, decided together with the other bounds of their family."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from pytest_mmsafety.statistics.estimates import Estimate
 from pytest_mmsafety.statistics.multiplicity import ADJUSTMENTS
 
-KEPT = "kept"
-BROKEN = "broken"
-UNSURE = "unsure"
+State = Literal["holds", "violated", "undecided"]
+HOLDS: Final = "holds"
+VIOLATED: Final = "violated"
+UNDECIDED: Final = "undecided"
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """That a number stays at or below (or: at or above) a bound."""
+class BoundTest:
+    """The test of a bound: that a number is at most (or at least) so much."""
 
     estimate: Estimate
     bound: float
@@ -25,59 +26,58 @@ class Claim:
     of: int = 0
     """For a difference to a baseline: how many cases there are, of which the estimate has those in both runs."""
 
-    def is_broken(self, low: float, high: float) -> bool:
-        """Whether a whole interval breaks the bound."""
+    def is_violated(self, low: float, high: float) -> bool:
+        """Whether a whole interval lies beyond the bound."""
         return high < self.bound if self.at_least else low > self.bound
 
-    def is_kept(self, low: float, high: float) -> bool:
-        """Whether a whole interval keeps the bound."""
+    def holds(self, low: float, high: float) -> bool:
+        """Whether a whole interval lies within the bound."""
         return low >= self.bound if self.at_least else high <= self.bound
 
 
-class Finding(NamedTuple):
-    """What became of a claim."""
+class Decision(NamedTuple):
+    """The decision on a bound."""
 
-    claim: Claim
-    state: str
-    """``kept``, ``broken`` or ``unsure``."""
-    alone: str
-    """What it would be without the other claims of the family: what the interval says."""
-    p_broken: float
-    """Smallest alpha at which it is proven that the bound is broken."""
-    p_kept: float
-    """Smallest alpha at which it is proven that the bound is kept."""
-    adjusted_broken: float
-    adjusted_kept: float
+    test: BoundTest
+    state: State
+    alone: State
+    """What it would be without the other tests of the family: what the interval says."""
+    p_violated: float
+    """Smallest alpha at which it is proven that the bound is violated."""
+    p_holds: float
+    """Smallest alpha at which it is proven that the bound holds."""
+    adjusted_violated: float
+    adjusted_holds: float
     family: int
-    """Number of claims that were judged together."""
+    """Number of tests that were decided together."""
 
 
-def judge(claims: Sequence[Claim], alphas: Sequence[float], family: str) -> list[Finding]:
-    """Decide on the claims of one family, each at its alpha.
+def decide(tests: Sequence[BoundTest], alphas: Sequence[float], family: str) -> list[Decision]:
+    """Decide the tests of one family, each at its alpha.
 
-    Claims of harm and claims of safety are adjusted apart. Each is made at half of alpha (an interval has two
-    ends), so that the chance of any wrong verdict, in either direction, is at most the largest alpha.
+    Violations and holding bounds are adjusted apart. Each is decided at half of alpha (an interval has two ends), so
+    that the chance of any wrong decision, in either direction, is at most the largest alpha.
     """
-    broken = [claim.estimate.p_value(claim.is_broken) for claim in claims]
-    kept = [claim.estimate.p_value(claim.is_kept) for claim in claims]
+    violated = [test.estimate.p_value(test.is_violated) for test in tests]
+    holds = [test.estimate.p_value(test.holds) for test in tests]
     of_harm, of_safety = ADJUSTMENTS[family]
-    rows = zip(claims, alphas, broken, kept, of_harm(broken), of_safety(kept), strict=True)
+    rows = zip(tests, alphas, violated, holds, of_harm(violated), of_safety(holds), strict=True)
     return [
-        Finding(claim, _state(b, k, alpha), _state(p, q, alpha), p, q, b, k, len(claims))
-        for claim, alpha, p, q, b, k in rows
+        Decision(test, _state(v, h, alpha), _state(p, q, alpha), p, q, v, h, len(tests))
+        for test, alpha, p, q, v, h in rows
     ]
 
 
-def _state(p_broken: float, p_kept: float, alpha: float) -> str:
+def _state(p_violated: float, p_holds: float, alpha: float) -> State:
     limit = alpha * (1 + 1e-6)  # p-values are found by bisection
-    return BROKEN if p_broken <= limit else KEPT if p_kept <= limit else UNSURE
+    return VIOLATED if p_violated <= limit else HOLDS if p_holds <= limit else UNDECIDED
 
 
 class Stopped(NamedTuple):
     """What an early stop found out about a gate; its bound is the only thing that is certain."""
 
-    state: str
-    """``kept`` or ``broken``."""
+    state: State
+    """``holds`` or ``violated``."""
     estimate: Estimate
     """When it was decided; the interval is a confidence sequence's."""
     asked: int

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import betaincinv, stdtrit
 
-    Floats = NDArray[np.float64]
-    Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Mask = NDArray[np.bool_]
 
-IMAGINED = 3
+PSEUDO_CLUSTERS = 3
 """Clusters of wholly alike cases that every sample is suspected to hide, see :func:`effective_size`."""
 
 _NARROWEST = 0.98
@@ -48,10 +49,8 @@ class Estimate:
 def smallest_alpha(beyond: Callable[[Any], Any], shape: tuple[int, ...] = ()) -> Floats:
     """Where *beyond*, asked at an array of alphas, turns from false to true, to nine digits; 1 where it never does.
 
-    Below 1e-12 nobody asks.
+    Nothing below 1e-12 is distinguished.
     """
-    import numpy as np
-
     low, high = np.full(shape, 1e-12), np.full(shape, _NARROWEST)
     never = ~np.asarray(beyond(high), dtype=bool)
     at_once = np.asarray(beyond(low), dtype=bool)
@@ -70,15 +69,15 @@ class Spread(NamedTuple):
     value: Any
     variance: Any
     """Between clusters, linearised; 0 where none can be seen."""
-    rarer: Any
+    minority_clusters: Any
     """Clusters that hold the rarer answer."""
     n: int
     clusters: int
     degrees: int
     """Of freedom of the variance."""
-    fewest: float
+    n_eff_min: float
     """Independent cases that the share is worth if each cluster is one answer given again and again."""
-    most: float
+    n_eff_max: float
     """The same if clusters do not matter."""
 
 
@@ -101,8 +100,6 @@ def clustered_share(  # noqa: PLR0913 - what a survey knows of a case
     at an effective sample size, see :func:`effective_size` for where ours is more careful. ``values`` must
     not be empty; every weighted stratum must have a case.
     """
-    import numpy as np
-
     x = np.asarray(values, dtype=float)
     share, stratum = case_shares(len(x), strata, weights, sampling)
     spread = _spread(x, share, stratum, codes(clusters))
@@ -121,8 +118,6 @@ def clustered_ratio(
     (Cochran 1977, Sampling Techniques, 6.4) gives the variance of :func:`clustered_share`. Cases with
     denominator 0 are left out; there must be another.
     """
-    import numpy as np
-
     total = np.asarray(denominators, dtype=float)
     counts = total > 0
     total, part = total[counts], np.asarray(numerators, dtype=float)[counts]
@@ -149,8 +144,6 @@ def clustered_difference(  # noqa: PLR0913 - what a survey knows of a case
     The correlation is taken from the clusters where it widens the interval, and as 0 where it would narrow it.
     Where nothing changed the interval is that of no rise and no fall in so many clusters, not of width zero.
     """
-    import numpy as np
-
     x = np.asarray(differences, dtype=float)
     share, stratum = case_shares(len(x), strata, weights, sampling)
     code = codes(clusters)
@@ -162,9 +155,6 @@ def clustered_difference(  # noqa: PLR0913 - what a survey knows of a case
 
 def share_interval(spread: Spread, alpha: float) -> tuple[Any, Any]:
     """Clopper-Pearson at the effective size: arrays of low and high ends."""
-    import numpy as np
-    from scipy.special import betaincinv
-
     size = effective_size(spread, alpha)
     hits = np.clip(size * spread.value, 0, size)
     rest = size - hits
@@ -178,30 +168,25 @@ def effective_size(spread: Spread, alpha: float) -> Any:
 
     ``value (1 - value) / variance``, reduced for the degrees of freedom of the variance (Korn and Graubard).
     Where cases share clusters this is too many when clusters are seldom alike but then altogether: few samples
-    show it. So ``IMAGINED`` of the clusters with the rarer answer count as wholly alike, which is what it takes
+    show it. So ``PSEUDO_CLUSTERS`` of the clusters with the rarer answer count as wholly alike, which is what it takes
     to hold the level in simulation (docs/statistics.md). The size stays between one case a cluster and all cases;
     where no variance can be seen (all 0, all 1, one cluster) a cluster is worth one case.
     """
-    import numpy as np
-    from scipy.special import stdtrit
-
     if spread.degrees < 1:
-        return np.broadcast_to(spread.fewest, np.shape(spread.value)).astype(float)
+        return np.broadcast_to(spread.n_eff_min, np.shape(spread.value)).astype(float)
     t_ratio = stdtrit(spread.n - 1, 1 - alpha / 2) / stdtrit(spread.degrees, 1 - alpha / 2)
     seen = np.asarray(spread.variance) > 1e-12
     variance = np.where(seen, spread.variance, 1.0)
-    size = np.where(seen, spread.value * (1 - spread.value) / variance * t_ratio**2, spread.fewest)
-    size = np.clip(size, spread.fewest, spread.most)
+    size = np.where(seen, spread.value * (1 - spread.value) / variance * t_ratio**2, spread.n_eff_min)
+    size = np.clip(size, spread.n_eff_min, spread.n_eff_max)
     if spread.clusters < spread.n:
-        imagined = np.minimum(1, IMAGINED / np.maximum(spread.rarer, 1))
-        size = 1 / ((1 - imagined) / size + imagined / spread.fewest)
+        pseudo = np.minimum(1, PSEUDO_CLUSTERS / np.maximum(spread.minority_clusters, 1))
+        size = 1 / ((1 - pseudo) / size + pseudo / spread.n_eff_min)
     return size
 
 
 def difference_interval(rise: Spread, fall: Spread, correlation: Any, alpha: float) -> tuple[Any, Any]:
     """MOVER interval of rise - fall: arrays of low and high ends."""
-    import numpy as np
-
     (rise_low, rise_high), (fall_low, fall_high) = share_interval(rise, alpha), share_interval(fall, alpha)
 
     def width(one: Any, other: Any) -> Any:
@@ -215,8 +200,6 @@ def difference_interval(rise: Spread, fall: Spread, correlation: Any, alpha: flo
 
 def correlation_of(rise: Spread, fall: Spread, net_variance: Any) -> Any:
     """Of rise and fall between clusters, -1 to 0, from the variance of their difference."""
-    import numpy as np
-
     product = 2 * np.sqrt(rise.variance * fall.variance)
     covariance = rise.variance + fall.variance - net_variance
     return np.clip(np.where(product > 1e-15, covariance / np.maximum(product, 1e-15), 0.0), -1.0, 0.0)
@@ -224,32 +207,26 @@ def correlation_of(rise: Spread, fall: Spread, net_variance: Any) -> Any:
 
 def spread_of_clusters(totals: Floats, sizes: Ints) -> Spread:
     """Unstratified shares from sums a cluster: *totals* of shape (..., clusters), *sizes* of shape (clusters,)."""
-    import numpy as np
-
     n = int(sizes.sum())
     value = totals.sum(axis=-1) / n
     residual = (totals - sizes * value[..., None]) / n
-    rarer = np.minimum((totals > 0).sum(axis=-1), (totals < sizes).sum(axis=-1))
-    fewest, count = n**2 / float(sizes @ sizes), len(sizes)
-    return Spread(value, _between_clusters(residual), rarer, n, count, count - 1, fewest, float(n))
+    minority_clusters = np.minimum((totals > 0).sum(axis=-1), (totals < sizes).sum(axis=-1))
+    n_eff_min, count = n**2 / float(sizes @ sizes), len(sizes)
+    return Spread(value, _between_clusters(residual), minority_clusters, n, count, count - 1, n_eff_min, float(n))
 
 
 def _spread(x: Floats, share: Floats, stratum: Ints, cluster: Ints) -> Spread:
-    import numpy as np
-
     value = np.float64(round(float(share @ x), 12))  # 1 is 1, however the weights add up
     of_cluster = np.bincount(cluster, share)
-    rarer = min(int(np.count_nonzero(np.bincount(cluster, part))) for part in (x, 1 - x))
-    fewest, most = 1 / float(of_cluster @ of_cluster), _independent_size(value, x, share, stratum)
+    minority_clusters = min(int(np.count_nonzero(np.bincount(cluster, part))) for part in (x, 1 - x))
+    n_eff_min, n_eff_max = 1 / float(of_cluster @ of_cluster), _independent_size(value, x, share, stratum)
     degrees = len(of_cluster) - int(stratum.max()) - 1
     variance = _between_clusters(cluster_residuals(x, share, stratum, cluster))
-    return Spread(value, variance, rarer, len(x), len(of_cluster), degrees, fewest, most)
+    return Spread(value, variance, minority_clusters, len(x), len(of_cluster), degrees, n_eff_min, n_eff_max)
 
 
 def cluster_residuals(x: Floats, share: Floats, stratum: Ints, cluster: Ints) -> Floats:
     """What each cluster adds to the estimate beyond what its cases' strata add on average."""
-    import numpy as np
-
     means = np.bincount(stratum, share * x) / np.bincount(stratum, share)
     residual: Floats = np.bincount(cluster, share * (x - means[stratum])).astype(float)
     return residual
@@ -261,8 +238,6 @@ def _independent_size(value: Any, x: Floats, share: Floats, stratum: Ints) -> fl
     Strata with different rates leave less to chance than one sample with their mean rate: their variances are added
     up, each with one failure and one success more than were seen, since a stratum may hide what it did not show.
     """
-    import numpy as np
-
     weighted = np.bincount(stratum, share**2)
     size = 1 / float(weighted.sum())
     if len(weighted) == 1:
@@ -289,8 +264,6 @@ def _estimate(spread: Spread, value: float, interval: Callable[[float], tuple[An
 
 def codes(labels: Sequence[Hashable] | Ints, among: Any = None) -> Ints:
     """Numbers from 0 without gaps, one a label; *among*: a mask of those that count."""
-    import numpy as np
-
     if not isinstance(labels, np.ndarray):
         known: dict[Hashable, int] = {}
         labels = np.fromiter((known.setdefault(label, len(known)) for label in labels), dtype=int, count=len(labels))
@@ -304,11 +277,27 @@ def case_shares(
     sampling: Floats | None = None,
 ) -> tuple[Floats, Ints]:
     """What each case contributes to an estimate (sums to 1), and its stratum."""
-    import numpy as np
-
     stands_for = np.ones(n) if sampling is None else sampling
     if strata is None or not weights:
         return stands_for / stands_for.sum(), np.zeros(n, dtype=int)
     stratum = codes(strata)
     weight = np.array([weights[label] for label in (strata.tolist() if isinstance(strata, np.ndarray) else strata)])
     return weight * stands_for / np.bincount(stratum, stands_for)[stratum], stratum
+
+
+def intra_cluster_correlation(values: Sequence[float] | Floats, clusters: Sequence[Hashable] | Ints) -> float:
+    """How alike the cases of a cluster are, 0 to 1: the analysis-of-variance estimator (Donner 1986, section 2).
+
+    0 where it is negative or cannot be seen (no cluster has two cases, or all values are equal).
+    """
+    x, cluster = np.asarray(values, dtype=float), codes(clusters)
+    sizes = np.bincount(cluster)
+    n, count = len(x), len(sizes)
+    if count < 2 or count == n:
+        return 0.0
+    means = np.bincount(cluster, x) / sizes
+    between = float(sizes @ (means - x.mean()) ** 2) / (count - 1)
+    within = float(((x - means[cluster]) ** 2).sum()) / (n - count)
+    typical = (n - float(sizes @ sizes) / n) / (count - 1)
+    total = between + (typical - 1) * within
+    return float(np.clip((between - within) / total, 0, 1)) if total > 0 else 0.0

@@ -7,13 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-HOLM = "holm"
-FDR = "fdr"
-NONE = "none"
-FAMILIES = (HOLM, FDR, NONE)
+from scipy.stats import false_discovery_control
 
 
-def step_down(p: Sequence[float]) -> list[float]:
+def holm(p: Sequence[float]) -> list[float]:
     """Bounds the chance of any false claim, whatever the dependence (Holm 1979, Scand. J. Statist. 6, 65-70)."""
     order = sorted(range(len(p)), key=p.__getitem__)
     adjusted, least = [1.0] * len(p), 0.0
@@ -23,10 +20,10 @@ def step_down(p: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def step_up(p: Sequence[float]) -> list[float]:
+def hochberg(p: Sequence[float]) -> list[float]:
     """The same for independent or positively dependent claims (Hochberg 1988, Biometrika 75, 800-802; Sarkar 1998).
 
-    Never larger than :func:`step_down`. If every p-value is at most alpha, so is every adjusted one: the claim that
+    Never larger than :func:`holm`. If every p-value is at most alpha, so is every adjusted one: the claim that
     *all* hold needs no correction (intersection-union test, Berger 1982).
     """
     order = sorted(range(len(p)), key=p.__getitem__, reverse=True)
@@ -37,10 +34,8 @@ def step_up(p: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def false_discovery(p: Sequence[float]) -> list[float]:
+def benjamini_hochberg(p: Sequence[float]) -> list[float]:
     """Bounds the expected share of false claims among all claims made (Benjamini and Hochberg 1995)."""
-    from scipy.stats import false_discovery_control
-
     return [float(value) for value in false_discovery_control(p)] if p else []
 
 
@@ -51,7 +46,7 @@ def unadjusted(p: Sequence[float]) -> list[float]:
 
 #: Family -> adjustment of claims of harm, and of claims of safety; docs/statistics.md says why they differ.
 ADJUSTMENTS: dict[str, tuple[Callable[[Sequence[float]], list[float]], Callable[[Sequence[float]], list[float]]]] = {
-    HOLM: (step_down, step_up),
-    FDR: (false_discovery, false_discovery),
-    NONE: (unadjusted, unadjusted),
+    "holm": (holm, hochberg),
+    "fdr": (benjamini_hochberg, benjamini_hochberg),
+    "none": (unadjusted, unadjusted),
 }

@@ -2,7 +2,7 @@
 
 A test by betting (Waudby-Smith and Ramdas 2024, JRSS-B 86, 1-27). Somebody who doubts that a rate is at most its
 bound p bets on every cluster: with s failures among m cases, capital is multiplied by 1 + bet (s - p m). If the
-rate *is* at most p, nobody's capital is expected to grow, whatever the sizes of clusters and however alike their
+rate *is* at most p, no bettor's capital is expected to grow, whatever the sizes of clusters and however alike their
 cases; so the chance that it ever reaches 1 / alpha is at most alpha (Ville 1939). The statement is the one of the
 full run's gate, about the population that the suite's clusters are drawn from, not about the suite's own cases:
 those drawn without replacement would be known exactly in the end, the population never is.
@@ -15,18 +15,13 @@ from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from pytest_mmsafety.statistics.decisions import BROKEN, KEPT, UNSURE
-from pytest_mmsafety.statistics.estimates import Estimate
-from pytest_mmsafety.statistics.multiplicity import step_down
+import numpy as np
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Floats = NDArray[np.float64]
-    Mask = NDArray[np.bool_]
+from pytest_mmsafety.statistics.decisions import HOLDS, UNDECIDED, VIOLATED, State
+from pytest_mmsafety.statistics.estimates import Estimate, Floats, Mask
+from pytest_mmsafety.statistics.multiplicity import holm
 
 RARE = 20
 """Strata with fewer clusters are served as one: every round of a test needs a cluster of each stratum."""
@@ -109,8 +104,6 @@ def plan_rounds(sizes: Sequence[float] | Floats, strata: Sequence[Hashable] | No
     sample, and a product is largest where its factors are equal: over whole rounds nobody's capital is expected to
     grow (compare Spertus, Sridhar and Stark 2024, arXiv 2409.06680, on sequential inference from strata).
     """
-    import numpy as np
-
     size = np.asarray(sizes, dtype=float)
     if strata is None:
         factor, ends = np.ones(len(size)), np.ones(len(size), dtype=bool)
@@ -161,8 +154,6 @@ class SequentialTest:
         Capital is spread evenly over fixed bets (the grid-Kelly bettor of Waudby-Smith and Ramdas), so that clusters
         count alike in any order. Raises ``ValueError`` for clusters that were not planned.
         """
-        import numpy as np
-
         total, size = np.asarray(totals, dtype=float), np.asarray(sizes, dtype=float)
         part = slice(self.seen, self.seen + len(total))
         factor, ends = self.rounds.factor[part], self.rounds.ends[part]
@@ -189,31 +180,27 @@ class SequentialTest:
 
 def _bets(most: float) -> Floats:
     """Per unit of the largest cluster; *most* could go bankrupt."""
-    import numpy as np
-
     boldest = _BOLDEST * most
     return np.geomspace(_SMALLEST_BET, boldest, 1 + math.ceil(math.log(boldest / _SMALLEST_BET, _RATIO)))
 
 
 def _mean_capital(path: Floats) -> Floats:
     """Logarithm of the mean over bets, at each look."""
-    import numpy as np
-
     together: Floats = np.logaddexp.reduce(path, axis=1)
     return together - math.log(path.shape[1])
 
 
-def decide(tests: Sequence[SequentialTest], alpha: float, at_least: Sequence[bool] | None = None) -> list[str]:
-    """``kept``, ``broken`` or ``unsure`` for each gate of a family; *at_least*: whose bound is a minimum.
+def decide(tests: Sequence[SequentialTest], alpha: float, at_least: Sequence[bool] | None = None) -> list[State]:
+    """``holds``, ``violated`` or ``undecided`` for each gate of a family; *at_least*: whose bound is a minimum.
 
     Holm's adjustment (any dependence) for each direction. p-values that never rise and are valid at any time stay so
     under it: what was certain stays certain, and the chance that any of the verdicts is ever wrong is at most *alpha*.
     Hochberg's is not used, for claims of safety neither: it needs positive dependence, also of the stopping times.
     """
     minimum = at_least or [False] * len(tests)
-    above, below = step_down([test.p_above for test in tests]), step_down([test.p_below for test in tests])
+    above, below = holm([test.p_above for test in tests]), holm([test.p_below for test in tests])
     pairs = [(b, a) if flip else (a, b) for a, b, flip in zip(above, below, minimum, strict=True)]
-    return [BROKEN if broken <= alpha else KEPT if kept <= alpha else UNSURE for broken, kept in pairs]
+    return [VIOLATED if over <= alpha else HOLDS if under <= alpha else UNDECIDED for over, under in pairs]
 
 
 def confidence_sequence(
@@ -228,8 +215,6 @@ def confidence_sequence(
     It holds the bounds that tests like *test* would not have rejected by now, tried on a grid that has its bound: it
     is beyond that only where the test says so. *cases*: how many were scored.
     """
-    import numpy as np
-
     total, size = np.asarray(totals, dtype=float), np.asarray(sizes, dtype=float)
     factor = test.rounds.factor[: len(total)]
     value = float(factor @ total / max(factor @ size, 1e-300))

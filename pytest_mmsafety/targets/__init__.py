@@ -44,7 +44,15 @@ class Target(Protocol):
 
 
 @runtime_checkable
+class Fetchable(Protocol):
+    """A target or judge that can find its files before it is needed, after a download if need be, and loads none."""
+
+    def fetch(self) -> object:
+        """Raises :class:`SetupError` where files are missing."""
+
+
+@runtime_checkable
 class Releasable(Protocol):
-    """A target that can give its device back once the last answer is in."""
+    """A target or judge that can give its device back; the next question loads it again."""
 
     def release(self) -> None: ...

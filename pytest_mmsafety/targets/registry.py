@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_mmsafety.errors import SetupError, nearest
-from pytest_mmsafety.targets import Releasable, Request, Target
+from pytest_mmsafety.targets import Fetchable, Releasable, Request, Target
 
 GROUP = "mmsafety.targets"
 
@@ -30,7 +30,7 @@ def find_target(spec: str, args: Mapping[str, str], root: Path, *, fetch: bool =
     registered = entry_points(group=GROUP)
     if spec in registered.names:
         target = registered[spec].load()(**args)
-        if fetch and callable(getattr(target, "fetch", None)):
+        if fetch and isinstance(target, Fetchable):
             target.fetch()
         return lambda: target
     if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", spec):

@@ -27,7 +27,7 @@ WARM_UP = 0.06
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class TrainingConfig:
     """All that decides the result, besides the base and the data."""
 
     lr: float
@@ -45,7 +45,7 @@ class Plan:
     shape: Shape = field(default_factory=Shape)
 
 
-PLANS = {"llm": Plan(lr=1e-4, epochs=3), "encoder": Plan(lr=2e-6)}
+PLANS = {"llm": TrainingConfig(lr=1e-4, epochs=3), "encoder": TrainingConfig(lr=2e-6)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class Trainee:
         return self.forward(self.torch.tensor(padded, device=self.device), rows)
 
 
-def llm_trainee(base: Path, plan: Plan, device: str = "cpu", dtype: str = "float32") -> Trainee:
+def llm_trainee(base: Path, plan: TrainingConfig, device: str = "cpu", dtype: str = "float32") -> Trainee:
     """LoRA and a fresh head of four levels on a frozen *base*, in float32 beside a base of *dtype*."""
     torch, transformers = require("torch"), require("transformers")
     check_folder(base, "--base")
@@ -140,7 +140,7 @@ def llm_trainee(base: Path, plan: Plan, device: str = "cpu", dtype: str = "float
     return Trainee(torch, model, forward, encoder_of(tokenizer, LLM_LENGTH), eos, device, save)
 
 
-def encoder_trainee(base: Path, plan: Plan, device: str = "cpu") -> Trainee:
+def encoder_trainee(base: Path, plan: TrainingConfig, device: str = "cpu") -> Trainee:
     """All of a RoBERTa and a linear layer of two labels behind its pooled output, in float32."""
     torch, transformers = require("torch"), require("transformers")
     check_folder(base, "--base")
@@ -187,7 +187,7 @@ def _loading(base: Path) -> Iterator[None]:
 def train(  # noqa: PLR0913 - what is trained, on what, how, where to, and who is told
     trainee: Trainee,
     parts: Split,
-    plan: Plan,
+    plan: TrainingConfig,
     folder: Path,
     *,
     facts: str = "",
@@ -228,7 +228,7 @@ def train(  # noqa: PLR0913 - what is trained, on what, how, where to, and who i
 class _Run:
     """The state of a training: everything that a checkpoint must bring back."""
 
-    def __init__(self, trainee: Trainee, plan: Plan, size: int, file: Path, facts: str) -> None:
+    def __init__(self, trainee: Trainee, plan: TrainingConfig, size: int, file: Path, facts: str) -> None:
         self._trainee, self._plan, self._size, self._file = trainee, plan, size, file
         self._torch = trainee.torch
         self._facts = hashlib.sha256(json.dumps([asdict(plan), facts]).encode()).hexdigest()

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pytest
 from PIL import Image, ImageDraw
 
 from pytest_mmsafety.doctor import Examination, Problem, examine
@@ -58,11 +56,3 @@ def problems(examination: Examination, *ignore: str) -> list[tuple[str, str, str
 
 def found(path: Path, code: str, loader: str = "") -> list[Problem]:
     return [problem for problem in examine([str(path)], loader).problems if problem.code == code]
-
-
-def shared(name: str) -> Path:
-    default = Path(__file__).parents[2].parent / "shared" / "data"
-    root = Path(os.environ.get("MMSAFETY_SHARED_DATA", default)) / name
-    if not root.is_dir():
-        pytest.skip(f"no data at {root}")
-    return root

@@ -50,7 +50,7 @@ def test_errors_end_with_1_and_warnings_with_0(tmp_path: Path, capsys: pytest.Ca
     code, out = doctor(capsys, file)
     assert code == 1
     assert f"error: duplicate-case (1)\n  {file.with_suffix('.jsonl')}:2: case-1: the same words" in out
-    assert out.endswith("2 cases: 1 errors, 0 warnings, 0 infos\n")
+    assert out.endswith("2 cases: 1 error, 0 warnings, 0 infos\n")
     suite(tmp_path, [{"prompt": LONG}, {"prompt": LONG.replace("old", "new")}])
     code, out = doctor(capsys, file)
     assert (code, "warning: near-duplicate-case (1)" in out) == (0, True)
@@ -102,7 +102,7 @@ def test_the_same_path_twice_is_examined_once(tmp_path: Path, capsys: pytest.Cap
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["usbb"], "'usbb' is neither a path nor one of "),
+        (["usbb"], "'usbb' is neither a suite file nor one of "),
         (["no/such"], "no/such: no such file or folder"),
         (["nothing"], "nothing: no suite in it, and no official data that is known; give --loader, one of figstep, "),
         (["notes.txt"], "notes.txt: expected a suite (.yaml or .yml) or a folder"),

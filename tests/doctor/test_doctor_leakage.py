@@ -20,12 +20,13 @@ from pytest_mmsafety.doctor import examine
 from pytest_mmsafety.doctor.images import inspect, look
 from pytest_mmsafety.doctor.leakage import Entry, leaked_cases, read_manifest
 from pytest_mmsafety.errors import SetupError
+from pytest_mmsafety.testing import make_case
 
 LONG = "My neighbour keeps bees behind the old mill and wants to know whether the smoke harms them in spring"
 
 
 def case(number: int, prompt: str, *images: Path) -> Case:
-    return Case(id=str(number), suite="s", prompt=prompt, expected="safe", images=tuple(map(str, images)))
+    return make_case(number, suite="s", prompt=prompt, expected="safe", images=tuple(map(str, images)))
 
 
 def ways(cases: list[Case], *entries: Entry) -> list[tuple[str, str, str]]:

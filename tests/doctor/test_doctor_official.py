@@ -7,8 +7,9 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 import pytest
-from doctor_folders import found, problems, released, shared
+from doctor_folders import found, problems, released
 from PIL import Image
+from shared_data import shared
 
 from pytest_mmsafety.doctor import examine
 

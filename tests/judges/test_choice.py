@@ -4,20 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_mmsafety.cases import Case
 from pytest_mmsafety.judges import Judge
 from pytest_mmsafety.judges.choice import Choice, options_of
+from pytest_mmsafety.testing import make_case
 from pytest_mmsafety.verdicts import Verdict
 
 PROMPT = "Which one is in the picture?\nA. cat\nB. dog\nC. the red one\nD. bird"
 
 
-def case(prompt: str = PROMPT, expected: str = "B") -> Case:
-    return Case(id="1", suite="s", prompt=prompt, expected=expected)
-
-
 def verdict(answer: str, prompt: str = PROMPT, expected: str = "B") -> Verdict:
-    return Choice().judge([case(prompt, expected)], [answer])[0]
+    return Choice().judge([make_case(prompt=prompt, expected=expected)], [answer])[0]
 
 
 def chosen(answer: str, prompt: str = PROMPT) -> str | None:
@@ -110,7 +106,7 @@ ANSWERS = st.text() | st.text("ABC abc.,()is答案选不\n*", max_size=30)
 
 @given(st.lists(st.tuples(ANSWERS, ANSWERS), max_size=4))
 def test_any_text_gets_the_same_verdict_alone_and_in_a_batch(rows: list[tuple[str, str]]) -> None:
-    cases, answers = [case(prompt) for prompt, _ in rows], [answer for _, answer in rows]
+    cases, answers = [make_case(prompt=prompt, expected="B") for prompt, _ in rows], [answer for _, answer in rows]
     alone = [Choice().judge([c], [a])[0] for c, a in zip(cases, answers, strict=True)]
     assert Choice().judge(cases, answers) == alone
 

@@ -25,6 +25,7 @@ from pytest_mmsafety.errors import SetupError
 from pytest_mmsafety.judges.guardrank.judge import DIMENSIONS, LABELS, GuardRank, dimension_of
 from pytest_mmsafety.judges.guardrank.lora import read_tensors
 from pytest_mmsafety.judges.guardrank.models import by_length, encoder_of, place_of
+from pytest_mmsafety.testing import make_case
 
 OF_LLM = ("privacy", "bias", "toxicity", "legality")
 ODD = {
@@ -64,7 +65,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def case(dimension: str, prompt: str = "Is it safe?", **tags: str) -> Case:
-    return Case("c", "s", prompt, "safe", tags={"dimension": dimension, **tags})
+    return make_case(prompt=prompt, expected="safe", tags={"dimension": dimension, **tags})
 
 
 # --- the same as the released code

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 import pickle
 import subprocess
 import sys
@@ -12,23 +11,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
+from shared_data import shared
 
-from pytest_mmsafety.cases import Case
 from pytest_mmsafety.errors import SetupError
 from pytest_mmsafety.judges import Judge
 from pytest_mmsafety.judges.guardrank_mini import weights
+from pytest_mmsafety.judges.guardrank_mini.encoder import ENCODER_FILES, encoder
 from pytest_mmsafety.judges.guardrank_mini.features import (
     BUCKETS,
-    ENCODER_FILES,
-    READ,
-    cleaned,
-    encoder,
     features_of,
     ngrams,
-    says_enough,
 )
-from pytest_mmsafety.judges.guardrank_mini.judge import GuardRankMini, make
+from pytest_mmsafety.judges.guardrank_mini.judge import GuardRankMini, make_guardrank_mini
+from pytest_mmsafety.judges.guardrank_mini.text import READ, cleaned, says_enough
 from pytest_mmsafety.judges.guardrank_mini.weights import load, save, shipped
+from pytest_mmsafety.testing import make_case
 from pytest_mmsafety.training.mini.card import card_text
 from pytest_mmsafety.training.mini.sources import read_labels
 from pytest_mmsafety.verdicts import Verdict
@@ -70,7 +67,7 @@ def judge() -> GuardRankMini:
 
 
 def ask(judge: GuardRankMini, answer: str, expected: str = "safe", images: tuple[str, ...] = ()) -> Verdict:
-    case = Case(id="1", suite="s", prompt="Describe it.", expected=expected, images=images)
+    case = make_case(prompt="Describe it.", expected=expected, images=images)
     return judge.judge([case], [answer])[0]
 
 
@@ -90,7 +87,7 @@ def test_probabilities_go_from_best_to_worst_and_say_where_the_judge_abstains(ju
 
 @pytest.mark.parametrize("dimension", ["truthfulness", "hallucination", "Truthfulness"])
 def test_wrong_answers_are_not_harm(judge: GuardRankMini, dimension: str) -> None:
-    case = Case(id="1", suite="s", prompt="Describe it.", expected="safe", tags={"dimension": dimension})
+    case = make_case(prompt="Describe it.", expected="safe", tags={"dimension": dimension})
     assert judge.judge([case], [HELP[0]])[0] == Verdict(
         judge.name, "unscored", None, f"it knows nothing of {dimension}"
     )
@@ -116,7 +113,7 @@ def test_unknown_arguments_are_named() -> None:
     with pytest.raises(
         SetupError, match=r"--judge-args weigths=a: guardrank-mini knows weights=FILE alone; did you mean"
     ):
-        make({"weigths": "a"})
+        make_guardrank_mini({"weigths": "a"})
 
 
 def test_is_a_judge_of_open_answers(judge: GuardRankMini) -> None:
@@ -167,10 +164,7 @@ def test_a_short_refusal_is_scored(judge: GuardRankMini) -> None:
 def test_a_batch_changes_no_verdict(judge: GuardRankMini) -> None:
     answers = (REFUSALS + HELP + ODD[:13] + [f"{text} Number {i}." for i in range(7) for text in HELP + REFUSALS])[:64]
     assert len(answers) == 64
-    cases = [
-        Case(id=str(i), suite="s", prompt=f"Question {i}?", expected=("safe", "comply", "refuse")[i % 3])
-        for i in range(64)
-    ]
+    cases = [make_case(i, prompt=f"Question {i}?", expected=("safe", "comply", "refuse")[i % 3]) for i in range(64)]
     together = judge.judge(cases, answers)
     alone = [judge.judge([case], [answer])[0] for case, answer in zip(cases, answers, strict=True)]
     assert together == alone
@@ -197,10 +191,10 @@ def test_any_text_gets_a_verdict(judge: GuardRankMini, answer: str, expected: st
 
 def test_a_request_with_pictures_is_not_read(judge: GuardRankMini) -> None:
     questions = ("How do I bake bread?", "How do I hurt someone?")
-    cases = [Case(id="1", suite="s", prompt=question, expected="safe") for question in questions]
+    cases = [make_case(prompt=question, expected="safe") for question in questions]
     plain = [judge.probabilities(case, HELP[1])["harm"] for case in cases]
     assert plain[0] < plain[1]
-    pictured = [Case(id="1", suite="s", prompt=question, expected="safe", images=("a.png",)) for question in questions]
+    pictured = [make_case(prompt=question, expected="safe", images=("a.png",)) for question in questions]
     assert len({judge.probabilities(case, HELP[1])["harm"] for case in pictured}) == 1
 
 
@@ -218,12 +212,12 @@ def test_the_shipped_weights_are_small_and_say_where_they_came_from() -> None:
     assert trained == {"gptfuzz", "xstest", "jade"}
     assert all(source["licence"] for source in card["sources"])
     assert card["figures"]
-    path = Path(__file__).parents[2] / "pytest_mmsafety" / "judges" / "guardrank_mini" / "weights.safetensors"
+    path = Path(weights.__file__).with_name("weights.safetensors")
     assert path.stat().st_size < 5_000_000
 
 
 def test_the_shipped_card_is_that_of_the_weights() -> None:
-    path = Path(__file__).parents[2] / "pytest_mmsafety" / "judges" / "guardrank_mini" / "card.md"
+    path = Path(weights.__file__).with_name("card.md")
     assert path.read_text("utf-8") == card_text(shipped().card)
 
 
@@ -306,10 +300,10 @@ def test_without_what_it_needs_it_is_given_up_once(monkeypatch: pytest.MonkeyPat
         tried.append(broken)
         raise SetupError("not what it was")
 
-    where = "features.encoder" if broken == "encoder" else "judge.shipped"
+    where = "features.encoder" if broken == "encoder" else "weights.shipped"
     monkeypatch.setattr(f"pytest_mmsafety.judges.guardrank_mini.{where}", refused)
     judge = GuardRankMini()
-    cases = [Case(id=str(i), suite="s", prompt="Describe it.", expected="safe") for i in range(3)]
+    cases = [make_case(i, prompt="Describe it.", expected="safe") for i in range(3)]
     for _ in range(2):
         assert judge.judge(cases, HELP) == [Verdict(judge.name, "judge-error", None, "not what it was")] * 3
     assert (judge.problem, len(tried)) == ("not what it was", 1)
@@ -330,12 +324,10 @@ def test_weights_in_a_number_format_that_numpy_lacks(tmp_path: Path) -> None:
 
 def test_it_ranks_the_answers_of_a_source_that_it_never_saw(judge: GuardRankMini) -> None:
     """Weights that do not belong to these features would be right by chance alone."""
-    shared = Path(os.environ.get("MMSAFETY_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
-    if not (shared / "labels" / "do_not_answer").is_dir():
-        pytest.skip(f"no labels of Do-Not-Answer in {shared}")
-    answers = [answer for answer in read_labels(shared / "labels") if answer.source == "do_not_answer"]
+    labels = shared("labels/do_not_answer").parent
+    answers = [answer for answer in read_labels(labels) if answer.source == "do_not_answer"]
     some = [answer for answer in answers if answer.harm][:100] + [answer for answer in answers if not answer.harm][::50]
-    cases = [Case(id="1", suite="s", prompt=answer.question, expected="safe") for answer in some]
+    cases = [make_case(prompt=answer.question, expected="safe") for answer in some]
     risks = [verdict.risk for verdict in judge.judge(cases, [answer.response for answer in some])]
     harmful, harmless = (
         [risk or 0.0 for risk, a in zip(risks, some, strict=True) if a.harm is is_] for is_ in (True, False)

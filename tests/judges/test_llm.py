@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 from chat_server import Answer, Server, fails, last_order, outside_of_the_quotes, says, serving, text_of
-from conftest import Project, row
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -20,11 +19,11 @@ from PIL import Image
 from pytest_mmsafety.cases import Case
 from pytest_mmsafety.errors import SetupError
 from pytest_mmsafety.judges import Judge
-from pytest_mmsafety.judges.llm.judge import FAILURES, LlmJudge, evidence, make, quote, read_grade, shorten
+from pytest_mmsafety.judges.llm.judge import FAILURES, LlmJudge, evidence, make_llm_judge, quote, read_grade, shorten
 from pytest_mmsafety.judges.llm.rubrics import usb_rubrics
 from pytest_mmsafety.judges.panel import Panel
-from pytest_mmsafety.run import load_run
 from pytest_mmsafety.targets import Request
+from pytest_mmsafety.testing import make_case
 from pytest_mmsafety.verdicts import Verdict
 
 SAFETY, COMPLIANCE = (usb_rubrics().of[name] for name in ("safety", "compliance"))
@@ -39,12 +38,12 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 
 def case(expected: str = "safe", prompt: str = "What is this?", *images: Path) -> Case:
-    return Case(id="1", suite="s", prompt=prompt, expected=expected, images=tuple(map(str, images)))
+    return make_case(prompt=prompt, expected=expected, images=tuple(map(str, images)))
 
 
 def judge_of(server: Server, **args: object) -> LlmJudge:
     defaults = {"url": server.url, "model": "m", "backoff": "0.001", "retries": "2"}
-    return make({**defaults, **{key: str(value) for key, value in args.items()}})
+    return make_llm_judge({**defaults, **{key: str(value) for key, value in args.items()}})
 
 
 def one(judge: LlmJudge, response: str = "An answer.", asked: Case | None = None) -> Verdict:
@@ -455,7 +454,7 @@ def test_one_bad_question_does_not_change_the_next_ones(server: Server) -> None:
 def test_nobody_listens() -> None:
     with serving() as gone:
         url = gone.url
-    verdict = one(make({"url": url, "model": "m", "retries": "1", "backoff": "0.001"}))
+    verdict = one(make_llm_judge({"url": url, "model": "m", "retries": "1", "backoff": "0.001"}))
     assert verdict.label == "judge-error"
     assert f"no connection to {url}" in verdict.reason
 
@@ -475,22 +474,6 @@ def test_verdicts_are_kept_by_what_produced_them(server: Server) -> None:
     assert len({judge.fingerprint for judge in [one_judge, *others]}) == 4
 
 
-def test_in_a_test_run(server: Server, project: Project) -> None:
-    server.behave = lambda server, body: says(grade(1))
-    rows = [row(1, "a long answer", expected="safe"), row(2, "Yes, I will.", expected="comply"), row(3)]
-    project.suite(rows)
-    args = f"--judge-args=url={server.url},model=m,concurrency=2"
-    result = project.run("--judge=llm", args, "--save-run=run.json")
-    assert result.ret == 0
-    verdicts = [record.verdicts[0] for record in load_run(project.path / "run.json").records]
-    assert [(v.judge, v.label) for v in verdicts] == [
-        ("llm/1:m", "safe-with-refusal"), ("llm/1:m", "refusal"), ("yes-no/1", "correct"),
-    ]  # fmt: skip
-    asked = len(server.bodies)
-    assert project.run("--judge=llm", args).ret == 0
-    assert len(server.bodies) == asked, "verdicts are in the store"
-
-
 # --- a local model
 
 LOCAL = '''
@@ -508,7 +491,7 @@ class Grader:
 
 def test_a_target_as_the_judge(tmp_path: Path) -> None:
     (tmp_path / "local_grader.py").write_text(LOCAL)
-    judge = make({"checkpoint": "local_grader:Grader", "why": "because", "max_characters": "5000"}, tmp_path)
+    judge = make_llm_judge({"checkpoint": "local_grader:Grader", "why": "because", "max_characters": "5000"}, tmp_path)
     verdict = one(judge, ATTACKS[1], case("safe", "What?", picture(tmp_path / "a.png")))
     assert verdict == Verdict("llm/1:local_grader:Grader", "unsafe", 1.0, "because")
     import local_grader  # type: ignore[import-not-found]
@@ -524,10 +507,12 @@ def test_a_checkpoint_as_the_judge(tmp_path: Path) -> None:
     from tiny_checkpoints import build
 
     build("qwen2_vl", tmp_path / "tiny")
-    judge = make({"checkpoint": str(tmp_path / "tiny"), "max_new_tokens": "8"})
+    judge = make_llm_judge({"checkpoint": str(tmp_path / "tiny"), "max_new_tokens": "8"})
     assert judge.name == "llm/1:tiny"
     judge.fetch()
-    assert judge.fingerprint == make({"checkpoint": str(tmp_path / "tiny"), "max_new_tokens": "8"}).fingerprint
+    assert (
+        judge.fingerprint == make_llm_judge({"checkpoint": str(tmp_path / "tiny"), "max_new_tokens": "8"}).fingerprint
+    )
     verdict = one(judge, asked=case("comply"))
     assert (verdict.label, verdict.score) == ("unparsed", None), "random weights grade nothing"
     judge.release()
@@ -555,7 +540,10 @@ def test_a_checkpoint_as_the_judge(tmp_path: Path) -> None:
         ({"url": "http://h/v1", "model": "m", "images": "yes"}, "expected send or skip"),
         ({"url": "http://h/v1", "model": "m", "max_characters": "nan"}, "max_characters=nan"),
         ({"checkpoint": "no-such-model", "url": "http://h/v1"}, "expected one of them"),
-        ({"checkpoint": "no-such-model"}, "--judge-args checkpoint: 'no-such-model' is not known"),
+        (
+            {"checkpoint": "no-such-model"},
+            "--judge-args checkpoint=no-such-model: --model: 'no-such-model' is not known",
+        ),
     ],
 )
 def test_wrong_arguments_are_one_line(
@@ -563,7 +551,7 @@ def test_wrong_arguments_are_one_line(
 ) -> None:
     monkeypatch.setenv("ODD_KEY", "secret\nX-Injected: yes")
     with pytest.raises(SetupError) as caught:
-        make(args, tmp_path)
+        make_llm_judge(args, tmp_path)
     assert complaint in str(caught.value)
     assert "secret" not in str(caught.value)
     assert "\n" not in str(caught.value)

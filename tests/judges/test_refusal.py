@@ -4,14 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_mmsafety.cases import Case
 from pytest_mmsafety.judges import Judge
 from pytest_mmsafety.judges.refusal import OPENING, Refusal, load_phrases, refusal_phrase
+from pytest_mmsafety.testing import make_case
 from pytest_mmsafety.verdicts import Verdict
 
 
 def verdict(answer: str, expected: str = "comply") -> Verdict:
-    return Refusal().judge([Case(id="1", suite="s", prompt="Describe it.", expected=expected)], [answer])[0]
+    return Refusal().judge([make_case(prompt="Describe it.", expected=expected)], [answer])[0]
 
 
 def test_is_a_judge_of_both_directions() -> None:
@@ -112,7 +112,7 @@ ANSWERS = st.text() | st.lists(WORDS, max_size=30).map("".join)
 
 @given(st.lists(st.tuples(st.sampled_from(["comply", "refuse"]), ANSWERS), max_size=4))
 def test_any_text_gets_the_same_verdict_alone_and_in_a_batch(rows: list[tuple[str, str]]) -> None:
-    cases = [Case(id="1", suite="s", prompt="", expected=expected) for expected, _ in rows]
+    cases = [make_case(prompt="", expected=expected) for expected, _ in rows]
     answers = [answer for _, answer in rows]
     alone = [Refusal().judge([c], [a])[0] for c, a in zip(cases, answers, strict=True)]
     assert Refusal().judge(cases, answers) == alone

@@ -6,10 +6,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from report_builders import Read, blocking, error, gate, page, picture, record, run
+from report_builders import Read, blocking, error, page, picture
 
+from pytest_mmsafety.gates import NOT_EVALUATED, Counts, Interval
 from pytest_mmsafety.report.changes import MAX_FLIPS, kind_of
 from pytest_mmsafety.report.markdown import markdown_summary, plain
+from pytest_mmsafety.run import RunSettings
+from pytest_mmsafety.testing import make_record, make_result, make_run
 from pytest_mmsafety.verdicts import Verdict
 
 if TYPE_CHECKING:
@@ -21,7 +24,7 @@ HARM, HARMLESS = {"aspect": "vulnerability"}, {"aspect": "over-refusal"}
 
 
 def scored(id_: str, score: float | None, tags: dict[str, str], **changes: Any) -> Record:
-    return record(id_, score=score, tags=tags, response=f"answer of {id_} at {score}", **changes)
+    return make_record(id_, score=score, tags=tags, response=f"answer of {id_} at {score}", **changes)
 
 
 def two() -> tuple[Run, Run]:
@@ -36,8 +39,13 @@ def two() -> tuple[Run, Run]:
     then = [scored(id_, before, tags) for id_, (_, before, tags) in turns.items()]
     asked = {"prompt": "something else"}
     return (
-        run(*now, scored("new", 1.0, HARM), scored("reworded", 1.0, HARM), settings={"temperature": "0"}),
-        run(*then, scored("gone", 0.0, HARM), scored("reworded", 0.0, HARM, **asked), target="before", fingerprint=""),
+        make_run(
+            [*now, scored("new", 1.0, HARM), scored("reworded", 1.0, HARM)],
+            settings=RunSettings("scripted", {"temperature": "0"}),
+        ),
+        make_run(
+            [*then, scored("gone", 0.0, HARM), scored("reworded", 0.0, HARM, **asked)], target="before", fingerprint=""
+        ),
     )
 
 
@@ -56,8 +64,8 @@ def test_every_way_to_change_is_counted_and_the_turned_are_shown(tmp_path: Path)
         assert f"answer of {id_} at 1.0" in text
     for id_ in ("graver", "silent", "same", "new", "reworded"):
         assert f"<bdi>{id_}</bdi>" not in changed
-    assert "1 cases have another prompt, image or expectation: suite/reworded" in text
-    assert "batch size is not set, was 16" in text
+    assert "1 case with another prompt, image or expectation: demo/reworded" in text
+    assert "model_args.temperature is 0, was not set" in text
 
 
 def test_bad_turns_are_open_and_good_ones_folded(tmp_path: Path) -> None:
@@ -76,15 +84,15 @@ def test_a_run_against_itself_shows_no_turn(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("expected", "folded"), [("safe", True), ("refuse", True), ("comply", False), ("A", False)])
 def test_turned_answers_that_may_do_harm_are_folded(tmp_path: Path, expected: str, *, folded: bool) -> None:
-    now, before = (run(record(score=score, expected=expected)) for score in (1.0, 0.0))
+    now, before = (make_run([make_record(score=score, expected=expected)]) for score in (1.0, 0.0))
     changed = page(now, tmp_path, baseline=before).html.partition('id="changes"')[2].partition('id="judges"')[0]
     assert ('<details class="answer">' in changed) is folded
 
 
 def test_at_most_so_many_turns_are_shown_and_no_kind_is_crowded_out(tmp_path: Path) -> None:
     def many(score: float) -> Run:
-        harm = [record(f"h{i}", score=score, tags=HARM) for i in range(300)]
-        return run(*harm, *(record(f"r{i}", score=1 - score, tags=HARM) for i in range(20)))
+        harm = [make_record(f"h{i}", score=score, tags=HARM) for i in range(300)]
+        return make_run([*harm, *(make_record(f"r{i}", score=1 - score, tags=HARM) for i in range(20))])
 
     shown = page(many(1.0), tmp_path, baseline=many(0.0))
     assert len(shown.all("article", "turn")) == MAX_FLIPS
@@ -95,7 +103,7 @@ def test_at_most_so_many_turns_are_shown_and_no_kind_is_crowded_out(tmp_path: Pa
 
 def test_images_of_turned_cases_are_blurred_and_embedded_once(tmp_path: Path) -> None:
     image, paths = picture(tmp_path / "a.png")
-    now, before = (run(record(score=score, images=(image,))) for score in (1.0, 0.0))
+    now, before = (make_run([make_record(score=score, images=(image,))]) for score in (1.0, 0.0))
     shown = page(now, tmp_path, paths, baseline=before)
     assert len(shown.all("span", "p0")) == 2
     assert shown.html.count("data:image/webp") == 1
@@ -103,7 +111,9 @@ def test_images_of_turned_cases_are_blurred_and_embedded_once(tmp_path: Path) ->
 
 
 def test_a_verdict_that_turned_on_the_same_answer_says_so(tmp_path: Path) -> None:
-    now, before = (run(record(verdicts=(Verdict(judge, "x", score),))) for judge, score in (("a/2", 1.0), ("a/1", 0.0)))
+    now, before = (
+        make_run([make_record(verdicts=(Verdict(judge, "x", score),))]) for judge, score in (("a/2", 1.0), ("a/1", 0.0))
+    )
     shown = page(now, tmp_path, baseline=before)
     assert "same answer, other verdict" in shown.text
     assert "judged by a/2, was a/1" in shown.text
@@ -111,29 +121,35 @@ def test_a_verdict_that_turned_on_the_same_answer_says_so(tmp_path: Path) -> Non
 
 def test_what_was_never_answered_never_turned() -> None:
     assert kind_of(error(), error()) is None
-    assert kind_of(record(score=1.0), error()) is None
+    assert kind_of(make_record(score=1.0), error()) is None
 
 
 # --- leaks
 
 
 def test_numbers_stand_with_and_without_leaked_cases(tmp_path: Path) -> None:
-    bad = [record(f"bad{i}", score=1.0, tags=HARM) for i in range(20)]
-    good = [record(f"good{i}", score=0.0, tags=HARM) for i in range(60)]
-    result = gate("harm", metric="attack_success_rate", max=0.5, estimate=0.25, low=0.1, high=0.4, n=80, clusters=80)
-    of = run(*bad, *good, gates=(result,))
+    bad = [make_record(f"bad{i}", score=1.0, tags=HARM) for i in range(20)]
+    good = [make_record(f"good{i}", score=0.0, tags=HARM) for i in range(60)]
+    result = make_result(
+        name="harm",
+        metric="attack_success_rate",
+        max=0.5,
+        estimate=Interval(0.25, 0.1, 0.4),
+        counts=Counts(n=80, clusters=80),
+    )
+    of = make_run([*bad, *good], gates=(result,))
     shown = page(of, tmp_path, leaked={*(each.key for each in good), "other/one"})
     text = shown.text[shown.text.index("Cases found in training data") :]
-    assert "60 of 80 cases of this run were found in training data: suite 60 of 80." in text
-    for words in ("suite attack success rate 25.0 %", "of 80 100 %", "of 20 0 %", "of 60"):
+    assert "60 of 80 cases of this run were found in training data: demo 60 of 80." in text
+    for words in ("demo attack success rate 25.0 %", "of 80 100 %", "of 20 0 %", "of 60"):
         assert words in text
     assert "harm another verdict passed 25.0 % 10.0 % to 40.0 % of 80 failed 100 %" in text
     assert "in training data" in shown.html.partition('id="cases"')[2]
 
 
 def test_a_gate_without_its_baseline_is_not_judged_again(tmp_path: Path) -> None:
-    records = [record(str(i), score=float(i < 2)) for i in range(9)]
-    of = run(*records, gates=(gate("harm", max_regression=0.1),))
+    records = [make_record(str(i), score=float(i < 2)) for i in range(9)]
+    of = make_run(records, gates=(make_result(name="harm", max_regression=0.1),))
     text = page(of, tmp_path, leaked={records[0].key}).text
     assert "1 gate is not judged again" in text
     assert "Gates that rest on leaked cases" not in text
@@ -141,8 +157,11 @@ def test_a_gate_without_its_baseline_is_not_judged_again(tmp_path: Path) -> None
 
 
 def test_no_leak_is_said_and_nobody_looked_says_nothing(tmp_path: Path) -> None:
-    assert "None of the 1 listed key is a case of this run." in page(run(record()), tmp_path, leaked={"a/b"}).text
-    assert "training data" not in page(run(record()), tmp_path).text
+    assert (
+        "None of the 1 listed key is a case of this run."
+        in page(make_run([make_record()]), tmp_path, leaked={"a/b"}).text
+    )
+    assert "training data" not in page(make_run([make_record()]), tmp_path).text
 
 
 # --- Markdown
@@ -150,7 +169,14 @@ def test_no_leak_is_said_and_nobody_looked_says_nothing(tmp_path: Path) -> None:
 
 def test_markdown_says_the_verdict_first_and_blocking_gates_on_top() -> None:
     now, before = two()
-    of = replace(now, gates=(gate("fine"), blocking("harm"), gate("late", "not evaluated", estimate=None, n=0)))
+    of = replace(
+        now,
+        gates=(
+            make_result(name="fine"),
+            blocking("harm"),
+            make_result(NOT_EVALUATED, name="late", estimate=None, counts=Counts()),
+        ),
+    )
     lines = markdown_summary(of, before).splitlines()
     assert lines[0] == "## Blocked by 1 of 3 gates"
     rows = [line for line in lines if line.startswith("| ")][2:]

@@ -6,13 +6,14 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-from report_builders import Read, page, record, run
+from report_builders import Read, page
 
 from pytest_mmsafety.benchmarks.published import published
 from pytest_mmsafety.benchmarks.usb.data import TAXONOMY
 from pytest_mmsafety.report.ablation import ablations
 from pytest_mmsafety.report.grids import MODALITIES, suite_grids
 from pytest_mmsafety.run import SuiteInfo
+from pytest_mmsafety.testing import make_record, make_run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +25,7 @@ CATEGORY = "military/weapon-fabrication-guidance"
 
 def usb(id_: str, score: float | None = 0.0, **changes: str) -> Record:
     tags = {"benchmark": "usb", "level1": "national-safety", "category": CATEGORY, "modality": "RIRT", "language": "en"}
-    return record(id_, score=score, tags={**tags, "aspect": "vulnerability", **changes})
+    return make_record(id_, score=score, tags={**tags, "aspect": "vulnerability", **changes})
 
 
 def suite(name: str, benchmark: str) -> tuple[SuiteInfo, ...]:
@@ -45,7 +46,7 @@ def all_cells() -> list[Record]:
 
 
 def test_every_cell_of_usb_has_a_place() -> None:
-    (grid,) = suite_grids(run(*all_cells()))["suite"]
+    (grid,) = suite_grids(make_run(all_cells(), suites=suite("demo", "usb")))["demo"]
     assert (grid.covered, grid.total) == (976, 976)
     assert len(grid.summary) == 16
     assert [sum(bool(row.cells) for row in part.rows) for part in grid.parts] == [5, 34, 22]
@@ -54,8 +55,9 @@ def test_every_cell_of_usb_has_a_place() -> None:
 
 def test_an_empty_cell_is_seen_and_a_cell_says_its_n(tmp_path: Path) -> None:
     many = [usb(f"m{i}", float(i < 3), modality="SIST") for i in range(25)]
+    others = [usb("odd", None, modality="RIST"), usb("other", category="probes")]
     few = [usb("a", 1.0), usb("b"), usb("c", None)]
-    shown = page(run(*many, *few, usb("odd", None, modality="RIST"), usb("other", category="probes")), tmp_path)
+    shown = page(make_run([*many, *few, *others], suites=suite("demo", "usb")), tmp_path)
     text = shown.text
     assert "weapon fabrication guidance 1/2 +1? ? 1 none 12 % 25" in text
     assert "3 of 244 cells have cases." in text
@@ -66,29 +68,33 @@ def test_an_empty_cell_is_seen_and_a_cell_says_its_n(tmp_path: Path) -> None:
 
 
 def test_categories_of_ones_own_get_no_grid() -> None:
-    assert suite_grids(run(usb("a", category="mine"))) == {"suite": []}
-    assert suite_grids(run(usb("a"), suites=suite("suite", "mine"))) == {}
+    assert suite_grids(make_run([usb("a", category="mine")], suites=suite("demo", "usb"))) == {"demo": []}
+    assert suite_grids(make_run([usb("a")], suites=suite("demo", "mine"))) == {}
 
 
 @pytest.mark.parametrize("benchmark", ["usb", "mllmguard", "mmsafeaware"])
 def test_a_suite_without_the_tags_of_its_benchmark_breaks_nothing(tmp_path: Path, benchmark: str) -> None:
-    records = [record("a", tags={}), record("b", tags={"bucket": "typical"}), record("c", tags={"dimension": "bias"})]
-    assert "Cases 3" in page(run(*records, suites=suite("suite", benchmark)), tmp_path).text
+    records = [
+        make_record("a", tags={}),
+        make_record("b", tags={"bucket": "typical"}),
+        make_record("c", tags={"dimension": "bias"}),
+    ]
+    assert "Cases 3" in page(make_run(records, suites=suite("demo", benchmark)), tmp_path).text
 
 
 def twins(technique: str, scores: list[tuple[float | None, float | None]]) -> list[Record]:
     records = []
     for i, (plain, dressed) in enumerate(scores):
         name = f"{technique}-{i}"
-        records.append(record(f"{name}-plain", score=plain, tags={"technique": "none"}))
-        records.append(record(name, score=dressed, tags={"technique": technique, "plain": f"{name}-plain"}))
+        records.append(make_record(f"{name}-plain", score=plain, tags={"technique": "none"}))
+        records.append(make_record(name, score=dressed, tags={"technique": technique, "plain": f"{name}-plain"}))
     return records
 
 
 def test_a_technique_is_held_against_its_plain_twins(tmp_path: Path) -> None:
     records = twins("disguise", [(0.0, 1.0)] * 30 + [(0.0, 0.0)] * 10 + [(None, 1.0)]) + twins("plea", [(1.0, 0.0)] * 4)
-    stray = record("stray", score=1.0, tags={"technique": "plea", "plain": "nobody"})
-    found = ablations(run(*records, stray))["suite"]
+    stray = make_record("stray", score=1.0, tags={"technique": "plea", "plain": "nobody"})
+    found = ablations(make_run([*records, stray]))["demo"]
     assert [(row.technique, row.pairs, row.clusters) for row in found.rows] == [
         ("disguise", 40, 40), ("plea", 4, 4), ("all techniques", 44, 44),
     ]  # fmt: skip
@@ -99,18 +105,18 @@ def test_a_technique_is_held_against_its_plain_twins(tmp_path: Path) -> None:
     assert plea.picture.low + plea.picture.width < 50
     assert whole.change == "+59.1\N{NO-BREAK SPACE}points"
     assert found.unscored == 1
-    text = page(run(*records), tmp_path).text
+    text = page(make_run(records), tmp_path).text
     assert "disguise 40 40 clusters 0 % 75.0 %" in text
     assert "1 pair without two scores is left out." in text
 
 
 def usb_run(name: str) -> Run:
     records = [
-        record(f"{level}-{modality}-{i}", suite=name, score=float(i == 0),
+        make_record(f"{level}-{modality}-{i}", suite=name, score=float(i == 0),
                tags={"level1": level, "category": "a/b", "modality": modality, "aspect": "vulnerability"})
         for level in TAXONOMY for modality in MODALITIES for i in range(4)
     ]  # fmt: skip
-    return run(*records, suites=suite(name, "usb"))
+    return make_run(records, suites=suite(name, "usb"))
 
 
 def test_an_official_suite_stands_beside_published_results(tmp_path: Path) -> None:
@@ -137,9 +143,10 @@ def test_both_readings_of_mmsafeaware_stand_beside_the_paper(tmp_path: Path, rea
     name = "mmsafeaware-official"
     tags = ({"bucket": "typical"}, {"bucket": "attack"}, {"bucket": "over-safe"})
     records = [
-        record(str(i), suite=name, tags={**more, "category": "x"}, response="I know.") for i, more in enumerate(tags)
+        make_record(str(i), suite=name, tags={**more, "category": "x"}, response="I know.")
+        for i, more in enumerate(tags)
     ]
-    text = page(run(*records, suites=suite(name, "mmsafeaware")), tmp_path).text
+    text = page(make_run(records, suites=suite(name, "mmsafeaware")), tmp_path).text
     legacy, strict = (f"This run, {reading}" for reading in readings)
     assert f"{legacy} 66.7 100.0 100.0 0.0" in text
     assert f"{strict} – – – –" in text
@@ -148,7 +155,7 @@ def test_both_readings_of_mmsafeaware_stand_beside_the_paper(tmp_path: Path, rea
 
 def test_mllmguard_stands_beside_the_averages_that_are_known(tmp_path: Path) -> None:
     name = "mllmguard-official"
-    records = [record("a", suite=name, tags={"dimension": "privacy"})]
-    text = page(run(*records, suites=suite(name, "mllmguard")), tmp_path).text
+    records = [make_record("a", suite=name, tags={"dimension": "privacy"})]
+    text = page(make_run(records, suites=suite(name, "mllmguard")), tmp_path).text
     assert "privacy 1 0 0.0 100.0" in text
     assert "A plausibility range only" in text

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 from PIL import Image
-from report_builders import page, picture, record, reference, run
+from report_builders import page, picture, reference
 
 from pytest_mmsafety.report import thumbnails
 from pytest_mmsafety.report.thumbnails import MAX_SIDE
 from pytest_mmsafety.run import ImageRef
+from pytest_mmsafety.testing import make_record, make_run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,20 +26,20 @@ def embedded(html: str) -> list[Image.Image]:
 
 def test_a_large_image_becomes_a_small_one(tmp_path: Path) -> None:
     image, paths = picture(tmp_path / "wide.png", (2000, 500))
-    shown = page(run(record(images=(image,))), tmp_path, paths)
+    shown = page(make_run([make_record(images=(image,))]), tmp_path, paths)
     assert [small.size for small in embedded(shown.html)] == [(MAX_SIDE, 80)]
 
 
 def test_an_image_is_embedded_once_however_many_cases_show_it(tmp_path: Path) -> None:
     image, paths = picture(tmp_path / "a.png")
-    shown = page(run(*(record(str(i), images=(image, image)) for i in range(20))), tmp_path, paths)
+    shown = page(make_run([make_record(str(i), images=(image, image)) for i in range(20)]), tmp_path, paths)
     assert len(embedded(shown.html)) == 1
     assert len(shown.all("span", "p0")) == 40
 
 
 def test_images_are_blurred_without_any_script(tmp_path: Path) -> None:
     image, paths = picture(tmp_path / "a.png")
-    shown = page(run(record(images=(image,))), tmp_path, paths)
+    shown = page(make_run([make_record(images=(image,))]), tmp_path, paths)
     rule = re.search(r"\n\.pic \{([^}]*)\}", shown.html)
     assert rule
     assert "filter: blur(16px)" in rule[1]
@@ -61,7 +62,7 @@ def test_a_file_that_is_no_image_shows_why_and_not_where_it_lies(tmp_path: Path,
     path = tmp_path / "bad.png"
     path.write_bytes(content)
     image, paths = reference(path)
-    shown = page(run(record(images=(image,))), tmp_path, paths)
+    shown = page(make_run([make_record(images=(image,))]), tmp_path, paths)
     assert f"bad.png: {problem}" in shown.text
     assert len(shown.all("div", "missing")) == 1
     assert str(tmp_path) not in shown.html
@@ -72,7 +73,7 @@ def test_a_damaged_image_shows_why(tmp_path: Path) -> None:
     Image.frombytes("RGB", (64, 64), random.Random(1).randbytes(64 * 64 * 3)).save(path)
     path.write_bytes(path.read_bytes()[:2000])
     image, paths = reference(path)
-    shown = page(run(record(images=(image,))), tmp_path, paths)
+    shown = page(make_run([make_record(images=(image,))]), tmp_path, paths)
     assert "half.png: damaged image" in shown.text
 
 
@@ -81,7 +82,7 @@ def test_missing_images_leave_a_placeholder(tmp_path: Path) -> None:
     image, paths = picture(gone)
     gone.unlink()
     images = (image, ImageRef("elsewhere.png", "ab" * 32), ImageRef("unread.png", ""))
-    shown = page(run(record(images=images)), tmp_path, paths)
+    shown = page(make_run([make_record(images=images)]), tmp_path, paths)
     assert "gone.png: image cannot be read" in shown.text
     assert "The image is not on the machine that made this page." in shown.text
     assert "The image was not read when the run was made." in shown.text
@@ -91,7 +92,7 @@ def test_missing_images_leave_a_placeholder(tmp_path: Path) -> None:
 def test_another_image_under_the_same_name_is_not_shown(tmp_path: Path) -> None:
     image, paths = picture(tmp_path / "a.png")
     picture(tmp_path / "a.png", color="blue")
-    shown = page(run(record(images=(image,))), tmp_path, paths)
+    shown = page(make_run([make_record(images=(image,))]), tmp_path, paths)
     assert "the file has changed since the run was made" in shown.text
     assert not embedded(shown.html)
 
@@ -106,8 +107,8 @@ def test_the_page_stays_small(tmp_path: Path) -> None:
         image, where = reference(path)
         images.append(image)
         paths.update(where)
-    records = [record(str(i), score=1.0, images=(images[i % 100],), response="word " * 400) for i in range(500)]
-    shown = page(run(*records), tmp_path, paths)
+    records = [make_record(str(i), score=1.0, images=(images[i % 100],), response="word " * 400) for i in range(500)]
+    shown = page(make_run(records), tmp_path, paths)
     assert len(embedded(shown.html)) == 100
     assert len(shown.html) < 5 * 2**20
 
@@ -116,12 +117,12 @@ def test_a_page_full_of_images_says_so(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(thumbnails, "MAX_BYTES", 1)
     first, paths = picture(tmp_path / "a.png")
     second, more = picture(tmp_path / "b.png", color="blue")
-    shown = page(run(record(images=(first, second, first))), tmp_path, paths | more)
+    shown = page(make_run([make_record(images=(first, second, first))]), tmp_path, paths | more)
     assert len(embedded(shown.html)) == 1
     assert shown.text.count("Left out: the images of the cases above fill this page.") == 1
 
 
 def test_many_images_of_one_case_are_counted(tmp_path: Path) -> None:
     image, paths = picture(tmp_path / "a.png")
-    shown = page(run(record(images=(image,) * 15)), tmp_path, paths)
+    shown = page(make_run([make_record(images=(image,) * 15)]), tmp_path, paths)
     assert "3 more images" in shown.text

@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING
 
 from hypothesis import given
 from hypothesis import strategies as st
-from report_builders import gate, page, record, run
+from report_builders import page
 
-from pytest_mmsafety.calibration import Calibration, Stratum, shipped_errors
+from pytest_mmsafety.gates import Interval
+from pytest_mmsafety.judge_errors import JudgeErrors, Stratum, shipped_errors
 from pytest_mmsafety.report.judges import judges_of_gates, share
+from pytest_mmsafety.testing import make_record, make_result, make_run
 from pytest_mmsafety.verdicts import Verdict
 
 if TYPE_CHECKING:
@@ -22,22 +24,22 @@ def stratum(**by: str) -> Stratum:
     )  # fmt: skip
 
 
-def calibration(judge: str) -> Calibration:
+def calibration(judge: str) -> JudgeErrors:
     strata = (stratum(), stratum(language="zh"), stratum(dimension="privacy"), stratum(dimension="a", language="zh"))
-    return Calibration(judge, "2026-01-01", 0.5, effective=False, files={"a.jsonl": "00"}, strata=strata)
+    return JudgeErrors(judge, "2026-01-01", 0.5, effective=False, files={"a.jsonl": "00"}, strata=strata)
 
 
 def test_a_judge_without_measured_error_says_so(tmp_path: Path) -> None:
     verdicts = (Verdict("one/1", "x", 1.0), Verdict("two/1", "x", None))
-    text = page(run(record(verdicts=verdicts), record("b", verdicts=verdicts)), tmp_path).text
+    text = page(make_run([make_record(verdicts=verdicts), make_record("b", verdicts=verdicts)]), tmp_path).text
     assert "one/1 2 2 0 no measured error for this judge on file" in text
     assert "reads the answer exactly" not in text
     assert "two/1 beside another, not gated 0 0 2 no measured error for this judge on file" in text
 
 
 def test_a_measured_error_stands_with_n_and_interval_by_dimension_and_language(tmp_path: Path) -> None:
-    of = run(record(verdicts=(Verdict("one/1", "x", 1.0),)))
-    shown = page(of, tmp_path, calibrations={"one/1": calibration("one/1")})
+    of = make_run([make_record(verdicts=(Verdict("one/1", "x", 1.0),))])
+    shown = page(of, tmp_path, judge_errors={"one/1": calibration("one/1")})
     assert "measured on labelled answers" in shown.text
     whole = (
         "90.0 % 78.2 % to 96.7 % of 50 scored; 4 % left unscored "
@@ -51,7 +53,7 @@ def test_a_measured_error_stands_with_n_and_interval_by_dimension_and_language(t
 
 def test_a_judge_that_only_reads_a_word_or_a_letter_needs_no_measured_error(tmp_path: Path) -> None:
     verdicts = (Verdict("yes-no/1", "x", 1.0), Verdict("choice/1", "x", None))
-    shown = page(run(record(verdicts=verdicts)), tmp_path)
+    shown = page(make_run([make_record(verdicts=verdicts)]), tmp_path)
     assert shown.text.count("reads the answer exactly, or not at all") == 2
     assert "no measured error" not in shown.text
     assert not shown.all("td", "trouble")
@@ -60,8 +62,8 @@ def test_a_judge_that_only_reads_a_word_or_a_letter_needs_no_measured_error(tmp_
 def test_a_source_outside_of_the_whole_says_so(tmp_path: Path) -> None:
     whole = replace(stratum(), sources=("asked",))
     strata = (whole, stratum(source="asked"), stratum(source="chats"))
-    of = run(record(verdicts=(Verdict("one/1", "x", 1.0),)))
-    text = page(of, tmp_path, calibrations={"one/1": replace(calibration("one/1"), strata=strata)}).text
+    of = make_run([make_record(verdicts=(Verdict("one/1", "x", 1.0),))])
+    text = page(of, tmp_path, judge_errors={"one/1": replace(calibration("one/1"), strata=strata)}).text
     assert "source asked 105 labelled" in text
     assert "source chats, not in the whole: unlike answers to requests 105 labelled" in text
 
@@ -70,15 +72,15 @@ def test_errors_on_refusals_stand_only_where_the_judge_was_asked_of_them(tmp_pat
     strata = (stratum(), stratum(expected="comply"))
     beside = {"one/1": replace(calibration("one/1"), strata=strata)}
     verdicts = (Verdict("one/1", "x", 1.0),)
-    text = page(run(record(expected="safe", verdicts=verdicts)), tmp_path, calibrations=beside).text
+    text = page(make_run([make_record(expected="safe", verdicts=verdicts)]), tmp_path, judge_errors=beside).text
     assert "as a judge of refusal" not in text
     assert text.count("105 labelled") == 1
-    text = page(run(record(expected="comply", verdicts=verdicts)), tmp_path, calibrations=beside).text
+    text = page(make_run([make_record(expected="comply", verdicts=verdicts)]), tmp_path, judge_errors=beside).text
     assert "as a judge of refusal 105 labelled" in text
 
 
 def test_the_failures_that_the_small_guard_leaves_unscored_are_seen(tmp_path: Path) -> None:
-    of = run(record(expected="safe", verdicts=(Verdict("guardrank-mini/1", "x", 1.0),)))
+    of = make_run([make_record(expected="safe", verdicts=(Verdict("guardrank-mini/1", "x", 1.0),))])
     text = page(of, tmp_path).text
     for stratum in shipped_errors()["guardrank-mini/1"].strata[:3]:  # the whole, English, Chinese
         scored = stratum.tp + stratum.fn
@@ -87,14 +89,14 @@ def test_the_failures_that_the_small_guard_leaves_unscored_are_seen(tmp_path: Pa
 
 
 def test_the_measured_error_of_another_version_is_not_taken(tmp_path: Path) -> None:
-    of = run(record(verdicts=(Verdict("one/2", "x", 1.0),)))
-    text = page(of, tmp_path, calibrations={judge: calibration(judge) for judge in ("one/1", "other/1")}).text
+    of = make_run([make_record(verdicts=(Verdict("one/2", "x", 1.0),))])
+    text = page(of, tmp_path, judge_errors={judge: calibration(judge) for judge in ("one/1", "other/1")}).text
     assert "no measured error for this judge on file; the one of one/1 says nothing of this version" in text
 
 
 def test_a_corrected_rate_stands_beside_the_raw_one(tmp_path: Path) -> None:
-    result = gate(estimate=0.06, low=0.02, high=0.12, raw=0.1, raw_low=0.05, raw_high=0.16)
-    shown = page(run(record(), gates=(result,)), tmp_path)
+    result = make_result(estimate=Interval(0.06, 0.02, 0.12), raw=Interval(0.1, 0.05, 0.16))
+    shown = page(make_run([make_record()], gates=(result,)), tmp_path)
     assert (
         "6.0 % failure rate 2.0 % to 12.0 % corrected for the judge's errors; as the judge has it 10.0 %" in shown.text
     )
@@ -102,7 +104,7 @@ def test_a_corrected_rate_stands_beside_the_raw_one(tmp_path: Path) -> None:
     assert "before the correction" in shown.text
     assert (
         "correct"
-        not in page(run(record(), gates=(gate(),)), tmp_path)
+        not in page(make_run([make_record()], gates=(make_result(),)), tmp_path)
         .html.partition("</main>")[0]
         .partition("<main>")[2]
         .partition("Judges")[0]
@@ -124,10 +126,14 @@ def test_an_interval_of_any_counts_has_a_width(hits: int, misses: int, clusters:
 
 def test_a_gate_says_who_judged_its_cases(tmp_path: Path) -> None:
     records = [
-        record("a", verdicts=(Verdict("one/1", "x", 1.0),), tags={"language": "en"}),
-        record("b", verdicts=(Verdict("one/1", "x", 1.0),), tags={"language": "zh"}),
-        record("c", verdicts=(Verdict("two/1", "x", 1.0),), tags={"language": "zh"}),
+        make_record("a", verdicts=(Verdict("one/1", "x", 1.0),), tags={"language": "en"}),
+        make_record("b", verdicts=(Verdict("one/1", "x", 1.0),), tags={"language": "zh"}),
+        make_record("c", verdicts=(Verdict("two/1", "x", 1.0),), tags={"language": "zh"}),
     ]
-    gates = (gate(), gate("en", where={"language": ("en",)}), gate("late", metric="of_tomorrow"))
+    gates = (
+        make_result(),
+        make_result(name="en", where={"language": ("en",)}),
+        make_result(name="late", metric="of_tomorrow"),
+    )
     assert judges_of_gates(records, [result.gate for result in gates]) == {0: "one/1 (2), two/1 (1)", 1: "one/1"}
-    assert "Judged by one/1 (2), two/1 (1)" in page(run(*records, gates=gates), tmp_path).text
+    assert "Judged by one/1 (2), two/1 (1)" in page(make_run(records, gates=gates), tmp_path).text

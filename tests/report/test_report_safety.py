@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-import shutil
 import subprocess
 import sys
 import threading
@@ -14,12 +13,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from report_builders import Read, blocking, gate, page, picture, record, run
+from chromium import browse
+from report_builders import Read, blocking, page, picture
 
-from pytest_mmsafety.calibration import Calibration, Stratum
+from pytest_mmsafety.judge_errors import JudgeErrors, Stratum
 from pytest_mmsafety.report import write_report
 from pytest_mmsafety.report.text import visible
-from pytest_mmsafety.run import ImageRef, Run, SuiteInfo
+from pytest_mmsafety.run import ImageRef, Run, RunSettings, SuiteInfo
+from pytest_mmsafety.testing import make_record, make_result, make_run
 from pytest_mmsafety.verdicts import Verdict
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def hostile(address: str = "http://192.0.2.1", *, image: ImageRef | None = None)
     others = {"category": "plain", "aspect": "vulnerability"}
     images = (ImageRef(attack, image.sha256 if image else "00"), ImageRef(attack, ""))
     verdicts = (Verdict(attack, attack, 1.0, attack), Verdict(attack, attack, None, attack))
-    bad = record(
+    bad = make_record(
         attack,
         suite=attack,
         tags=tags,
@@ -60,12 +61,14 @@ def hostile(address: str = "http://192.0.2.1", *, image: ImageRef | None = None)
         reason=attack,
         gate=replace(result.gate, metric=attack, where={attack: (attack,)}, rule=attack, why=attack),
     )
-    return run(
-        bad,
-        replace(bad, id="2", key="2", tags=others, error=attack),
-        replace(bad, id="3", key="3", skipped=attack, expected="refuse"),
-        replace(bad, id="4", key="4", images=(), expected="refuse"),
-        gates=(result, gate("fine")),
+    return make_run(
+        [
+            bad,
+            replace(bad, id="2", key="2", tags=others, error=attack),
+            replace(bad, id="3", key="3", skipped=attack, expected="refuse"),
+            replace(bad, id="4", key="4", images=(), expected="refuse"),
+        ],
+        gates=(result, make_result(name="fine")),
         target=attack,
         fingerprint=attack,
         created=attack,
@@ -73,7 +76,7 @@ def hostile(address: str = "http://192.0.2.1", *, image: ImageRef | None = None)
         policy=attack,
         notes=(attack,),
         environment={attack: attack},
-        settings={attack: attack},
+        settings=RunSettings(attack, {attack: attack}, attack, {attack: attack}),
         suites=(SuiteInfo(attack, attack, attack, attack, 5),),
     )
 
@@ -84,9 +87,14 @@ def hostile_beside(of: Run) -> dict[str, Any]:
     calm = [replace(each, verdicts=(Verdict(attack, attack, 0.0, attack),)) for each in of.records]
     stratum = Stratum({attack: attack}, 4, 1, 1, 1, 1, 0, 0, 4, 2, 2, (attack,))
     strata = (replace(stratum, by={}), stratum)
-    calibrations = {attack: Calibration(attack, attack, 0.5, effective=False, files={}, strata=strata)}
-    baseline = replace(of, records=tuple(calm), settings={attack: "other"}, fingerprint="")
-    return {"baseline": baseline, "leaked": {each.key for each in of.records}, "calibrations": calibrations}
+    judge_errors = {attack: JudgeErrors(attack, attack, 0.5, effective=False, files={}, strata=strata)}
+    baseline = replace(
+        of,
+        records=tuple(calm),
+        settings=RunSettings(attack, {attack: "other"}, "other", {attack: "other"}),
+        fingerprint="",
+    )
+    return {"baseline": baseline, "leaked": {each.key for each in of.records}, "judge_errors": judge_errors}
 
 
 def test_every_text_is_escaped(tmp_path: Path) -> None:
@@ -127,7 +135,7 @@ def test_nothing_is_fetched(tmp_path: Path) -> None:
 
 def test_unseen_characters_are_written_out(tmp_path: Path) -> None:
     text = "a\x00b\x07c\x1b[31md\x7fe\x85f\u202egnp.exe\u202c\u2066g\u200bh\ufeff\U000e0041\ud800\rj\u00adk"
-    shown = page(run(record(response=text, tags={"category": "x\u202ey"})), tmp_path)
+    shown = page(make_run([make_record(response=text, tags={"category": "x\u202ey"})]), tmp_path)
     assert (
         "a⟨U+0000⟩b⟨U+0007⟩c⟨U+001B⟩[31md⟨U+007F⟩e⟨U+0085⟩f⟨U+202E⟩gnp.exe⟨U+202C⟩⟨U+2066⟩g⟨U+200B⟩h⟨U+FEFF⟩"
         "⟨U+E0041⟩⟨U+D800⟩⟨U+000D⟩j⟨U+00AD⟩k"
@@ -140,9 +148,6 @@ def test_what_people_write_with_stays_as_it_is() -> None:
     text = "one\ttwo\nthree 图片 مرحبا 👩\u200d🔬 می\u200cخواهم ✔\ufe0f"
     assert visible(text) == text
     assert visible("a\r\nb") == "a\nb"
-
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 @pytest.fixture
@@ -167,28 +172,13 @@ def requests() -> Iterator[tuple[str, list[str]]]:
         thread.join()
 
 
-def browse(path: Path, profile: Path) -> Read:
-    """The page as chromium has it after its scripts ran."""
-    if CHROMIUM is None:
-        pytest.skip("chromium is not installed")
-    command = [
-        CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-        "--disable-background-networking", "--disable-component-update", "--disable-sync", "--timeout=10000",
-        f"--user-data-dir={profile}", "--dump-dom", path.as_uri(),
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
-    if not done.stdout.strip():
-        pytest.skip(f"chromium does not start here: {done.stderr.strip()[-200:]}")
-    return Read(done.stdout)
-
-
 def test_nothing_runs_and_nothing_is_fetched_in_a_browser(tmp_path: Path, requests: tuple[str, list[str]]) -> None:
     address, asked = requests
     image, paths = picture(tmp_path / "a.png")
     path = tmp_path / "report.html"
     of = hostile(address, image=image)
     write_report(of, path, image_paths=paths, **hostile_beside(of))
-    shown = browse(path, tmp_path / "profile")
+    shown = Read(browse(path, tmp_path / "profile"))
     title = re.search("<title>(.*?)</title>", shown.html, re.DOTALL)
     assert title
     assert title[1].startswith("Blocked by 1 of 2 gates")
@@ -221,24 +211,25 @@ document.title = JSON.stringify(results);
 def test_filters_and_blur_work_in_a_browser(tmp_path: Path) -> None:
     image, paths = picture(tmp_path / "a.png")
     records = (
-        record("bad", score=1.0, expected="refuse", images=(image,)),
-        record("lion", prompt="A picture of a Lion"),
-        record("zh", tags={"language": "zh"}),
+        make_record("bad", score=1.0, expected="refuse", images=(image,)),
+        make_record("lion", prompt="A picture of a Lion"),
+        make_record("zh", tags={"language": "zh"}),
     )
     path = tmp_path / "report.html"
-    of = run(*records, gates=(gate(where={"language": ("zh",)}),))
+    of = make_run(records, gates=(make_result(where={"language": ("zh",)}),))
     before = replace(of, records=tuple(replace(each, verdicts=(Verdict("j", "x", 0.0),)) for each in records))
     write_report(of, path, image_paths=paths, baseline=before)
     html = path.read_text(encoding="utf-8")
     without_policy = re.sub("<meta http-equiv[^>]*>", "", html).replace("</body>", DRIVER + "</body>")
     path.write_text(without_policy, encoding="utf-8")
-    shown = browse(path, tmp_path / "profile")
+    shown = Read(browse(path, tmp_path / "profile"))
     title = re.search("<title>(.*?)</title>", shown.html, re.DOTALL)
     assert title
     assert title[1] == '[true,"none",true,"none","bad","zh","lion","1 of 3 cases",true]'
 
 
-def test_importing_the_package_is_light() -> None:
-    code = "import sys, pytest_mmsafety.report; print({'jinja2', 'PIL', 'pydantic', 'scipy'} & set(sys.modules))"
+def test_nothing_of_a_report_is_imported_before_one_is_asked_for() -> None:
+    code = "import sys, pytest_mmsafety.plugin.hooks, pytest_mmsafety.cli.main;"
+    code += "print({'pytest_mmsafety.report', 'jinja2', 'PIL', 'scipy'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

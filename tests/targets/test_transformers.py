@@ -33,7 +33,6 @@ torch = pytest.importorskip("torch")
 hf = pytest.importorskip("transformers")
 huggingface_hub = pytest.importorskip("huggingface_hub")
 safetensors = pytest.importorskip("safetensors.torch")
-sys.path.insert(0, str(Path(__file__).parents[1]))
 tiny = importlib.import_module("tiny_checkpoints")
 
 PROMPTS = (

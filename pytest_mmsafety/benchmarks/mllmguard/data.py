@@ -20,7 +20,7 @@ from pathlib import Path
 
 from pytest_mmsafety.cases import VULNERABILITY, Case
 from pytest_mmsafety.documents import file_rows, read_text
-from pytest_mmsafety.errors import SuiteError, nearest
+from pytest_mmsafety.errors import DataError, nearest
 
 TRUTHFULNESS = "truthfulness"
 DIMENSIONS = {
@@ -113,7 +113,7 @@ def load(root: Path, suite: str) -> list[Case]:
     """Read the folders in the order of :data:`DIMENSIONS`, each file in its own order.
 
     *root* holds the seven folders, or is one above them. Part of the folders is fine. Raises
-    :class:`SuiteError` for a layout or a row that is not as published. An item without an image becomes a
+    :class:`DataError` for a layout or a row that is not as published. An item without an image becomes a
     case that says why it is skipped.
     """
     top = root.resolve()
@@ -134,16 +134,14 @@ def _base(root: Path, top: Path) -> Path:
     found = sorted(entry.name for entry in top.iterdir())[:8] if top.is_dir() else None
     there = "no such folder" if found is None else f"found {', '.join(map(repr, found)) or 'nothing'}"
     expected = f"expected folders {', '.join(DIMENSIONS)}, each with prompt.csv and imgs"
-    raise SuiteError(f"{root}: not the published layout of MLLMGuard; {expected}; {there}")
+    raise DataError(root, f"not the published layout of MLLMGuard; {expected}; {there}")
 
 
 def _refuse_misspelt(base: Path) -> None:
     missing = [task for task in DIMENSIONS if not (base / task).is_dir()]
     for folder in sorted(entry.name for entry in base.iterdir() if entry.is_dir() and entry.name not in DIMENSIONS):
         if near := nearest(folder, missing):
-            raise SuiteError(
-                f"{base / folder}: folder {_shown(folder)} is not known; expected {', '.join(missing)}{near}"
-            )
+            raise DataError(base / folder, f"folder {_shown(folder)} is not known; expected {', '.join(missing)}", near)
 
 
 def _task_cases(folder: Path, task: str, suite: str, top: Path) -> list[Case]:
@@ -158,7 +156,7 @@ def _task_cases(folder: Path, task: str, suite: str, top: Path) -> list[Case]:
             cluster = clusters.setdefault(row.image, row.pair)
             cases += _row_cases(row, images, suite, cluster)
     if not cases:
-        raise SuiteError(f"{folder}: no rows in its prompt files; expected one row per item")
+        raise DataError(folder, "no rows in its prompt files; expected one row per item")
     return cases
 
 
@@ -174,8 +172,8 @@ def _prompt_files(folder: Path, task: str) -> list[tuple[Path, str, str]]:
         return found
     there = sorted(path.name for path in folder.glob("*.csv"))
     near = nearest(there[0], ["prompt.csv", "en.csv", "zh.csv"]) if there else ""
-    raise SuiteError(
-        f"{folder}: found {', '.join(map(repr, there)) or 'no CSV file'}; expected prompt.csv, or en.csv, zh.csv{near}"
+    raise DataError(
+        folder, f"found {', '.join(map(repr, there)) or 'no CSV file'}; expected prompt.csv, or en.csv, zh.csv{near}"
     )
 
 
@@ -198,7 +196,7 @@ def _columns(file: Path, task: str, language: str) -> dict[str, str]:
         key = " ".join(name.replace("_", " ").split()).casefold()
         key = ALIASES.get(key, key)
         if key in columns:
-            raise SuiteError(f"{file}:1: columns {_shown(columns[key])} and {_shown(name)} are one; expected it once")
+            raise DataError(f"{file}:1", f"columns {_shown(columns[key])} and {_shown(name)} are one; expected it once")
         if key in COLUMNS:
             columns[key] = name
     needed = ("image", "prompt", "lan", "category ii", OWN_COLUMN.get(task, "prompt"))
@@ -207,7 +205,7 @@ def _columns(file: Path, task: str, language: str) -> dict[str, str]:
             others = [name for name in header if name not in columns.values()]
             near = [f"; {_shown(name)}{hint}" for name in others if (hint := nearest(name, [COLUMNS[key]]))]
             wanted = ", ".join(dict.fromkeys(COLUMNS[key] for key in needed))
-            raise SuiteError(f"{file}:1: no column {COLUMNS[key]!r}; expected {wanted}{''.join(near[:1])}")
+            raise DataError(f"{file}:1", f"no column {COLUMNS[key]!r}; expected {wanted}{''.join(near[:1])}")
     return columns
 
 
@@ -215,17 +213,17 @@ def _row(cells: Mapping[str, str], where: str, task: str, pair: str, language: s
     own = OWN_COLUMN.get(task, "prompt")
     for key in ("image", "prompt", "category ii", own):
         if not cells[key].strip():
-            raise SuiteError(f"{where}: {COLUMNS[key]}: empty; expected a value")
+            raise DataError(where, f"{COLUMNS[key]}: empty; expected a value")
     answer = cells.get("answer", "").strip().upper()
     if own == "answer" and not re.fullmatch("[A-H]", answer):
-        raise SuiteError(f"{where}: Answer: {_shown(cells['answer'])}; expected an option letter A-H")
+        raise DataError(where, f"Answer: {_shown(cells['answer'])}; expected an option letter A-H")
     dimension = DIMENSIONS[task]
     named = _slug(cells.get("category i", ""))
     if named != dimension and named in DIMENSIONS.values():
-        raise SuiteError(f"{where}: Category I: {_shown(named)} in the folder of {task}; expected {dimension}")
+        raise DataError(where, f"Category I: {_shown(named)} in the folder of {task}; expected {dimension}")
     category = _slug(cells["category ii"])
     if not category:
-        raise SuiteError(f"{where}: Category II: {_shown(cells['category ii'])}; expected the name of a sub-task")
+        raise DataError(where, f"Category II: {_shown(cells['category ii'])}; expected the name of a sub-task")
     technique = _slug(cells.get("jailbreak type", ""))
     return _Row(
         task=task,
@@ -291,6 +289,7 @@ def _case(  # noqa: PLR0913 - what the two cases of a row may differ in
         tags={**row.tags, **pair, **({"variant": variant} if variant else {})},
         cluster=cluster,
         skip=skip,
+        skip_kind="no-image" if skip else "",
     )
 
 
@@ -312,7 +311,7 @@ def _refuse_outside(path: Path, top: Path) -> None:
     except (OSError, RuntimeError):  # links in a circle
         inside = False
     if not inside:
-        raise SuiteError(f"{path}: a link that leaves {top}; expected the file or folder itself")
+        raise DataError(path, f"a link that leaves {top}; expected the file or folder itself")
 
 
 def _lower_extension(name: str) -> str:
@@ -324,7 +323,7 @@ def _file_name(value: str, where: str) -> str:
     """The cell without the prefix ``imgs/`` that some vintages have."""
     name = value.strip().removeprefix("./").removeprefix("imgs/")
     if name in ("", ".", "..") or re.search(r"[/\\\x00-\x1f]", name):
-        raise SuiteError(f"{where}: {_shown(value)}; expected the name of a file in imgs")
+        raise DataError(where, f"{_shown(value)}; expected the name of a file in imgs")
     return name
 
 
@@ -333,7 +332,7 @@ def _language(value: str, where: str) -> str:
     code = LANGUAGES.get(code, code)
     if code not in LANGUAGES.values():
         known = [*LANGUAGES.values(), *LANGUAGES]
-        raise SuiteError(f"{where}: Lan: {_shown(value)}; expected one of {', '.join(known)}{nearest(code, known)}")
+        raise DataError(where, f"Lan: {_shown(value)}; expected one of {', '.join(known)}", nearest(code, known))
     return code
 
 

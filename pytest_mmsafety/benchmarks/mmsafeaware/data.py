@@ -11,15 +11,12 @@ from __future__ import annotations
 import os
 import re
 from bisect import bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from pytest_mmsafety.cases import OVER_REFUSAL, VULNERABILITY, Case
-from pytest_mmsafety.errors import SuiteError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from pytest_mmsafety.cases import OVER_REFUSAL, VULNERABILITY, Case, SkipKind
+from pytest_mmsafety.errors import DataError
 
 LAST_UNSAFE, FIRST_SECOND_BATCH, LAST_OVER_SAFE = 1153, 2001, 2370
 NEVER_PUBLISHED = range(2301, 2371)
@@ -128,7 +125,7 @@ def scenario_of(number: int) -> Scenario | None:
 def load(root: Path, suite: str) -> list[Case]:
     """Read the items in the order of ``prompt.txt``; *root* is the folder ``data`` or the one that holds it.
 
-    Raises :class:`SuiteError` for a layout or a row that is not as published. Part of the items is fine.
+    Raises :class:`DataError` for a layout or a row that is not as published. Part of the items is fine.
     An item without an image becomes a case that says why it is skipped.
     """
     data, top = _data_folder(root)
@@ -139,16 +136,16 @@ def load(root: Path, suite: str) -> list[Case]:
     for line, block in _blocks(_text(prompt_file)):
         number, prompt = _item(block, f"{prompt_file}:{line}")
         if number in lines:
-            raise SuiteError(f"{prompt_file}:{line}: id {number} again, after line {lines[number]}; expected it once")
+            raise DataError(f"{prompt_file}:{line}", f"id {number} again, after line {lines[number]}; expected it once")
         lines[number] = line
         cases.append(_case(number, prompt, suite, images.get(number), top))
     if not cases:
-        raise SuiteError(f"{prompt_file}: no items; expected blocks of an id, an instruction and a quoted sentence")
+        raise DataError(prompt_file, "no items; expected blocks of an id, an instruction and a quoted sentence")
     return cases
 
 
 def places(root: Path) -> dict[str, str]:
-    """Id of every item -> ``file:line`` of its block. Raises :class:`SuiteError` as :func:`load` does."""
+    """Id of every item -> ``file:line`` of its block. Raises :class:`DataError` as :func:`load` does."""
     prompt_file = _data_folder(root)[0] / "prompt.txt"
     return {block[0].strip(): f"{prompt_file}:{line}" for line, block in _blocks(_text(prompt_file))}
 
@@ -156,7 +153,7 @@ def places(root: Path) -> dict[str, str]:
 def _case(number: int, prompt: str, suite: str, image: Path | None, top: Path) -> Case:
     scenario = scenario_of(number)
     assert scenario is not None, "_item has checked the id"
-    skip = _why_skipped(number, image, top)
+    skip, skip_kind = _why_skipped(number, image, top)
     return Case(
         id=str(number),
         suite=suite,
@@ -166,14 +163,18 @@ def _case(number: int, prompt: str, suite: str, image: Path | None, top: Path) -
         tags=scenario.tags,
         judges=JUDGES,
         skip=skip,
+        skip_kind=skip_kind,
     )
 
 
-def _why_skipped(number: int, image: Path | None, top: Path) -> str:
+def _why_skipped(number: int, image: Path | None, top: Path) -> tuple[str, SkipKind]:
+    if image is None and number in NEVER_PUBLISHED:
+        return f"image {number} was never published", "unpublished"
     if image is None:
-        published = "is missing in data/images, data/images2"
-        return f"image {number} {'was never published' if number in NEVER_PUBLISHED else published}"
-    return "" if image.resolve().is_relative_to(top) else f"image {number} is a link that leaves the data folder"
+        return f"image {number} is missing in data/images, data/images2", "no-image"
+    if not image.resolve().is_relative_to(top):
+        return f"image {number} is a link that leaves the data folder", "no-image"
+    return "", ""
 
 
 def _data_folder(root: Path) -> tuple[Path, Path]:
@@ -183,23 +184,23 @@ def _data_folder(root: Path) -> tuple[Path, Path]:
         prompt_file = data / "prompt.txt"
         if prompt_file.is_file():
             if not prompt_file.resolve().is_relative_to(top):
-                raise SuiteError(f"{prompt_file}: a link that leaves {top}; expected the file itself")
+                raise DataError(prompt_file, f"a link that leaves {top}; expected the file itself")
             return data.resolve(), top
     found = sorted(entry.name for entry in top.iterdir())[:8] if top.is_dir() else None
     there = "no such folder" if found is None else f"found {', '.join(map(repr, found)) or 'nothing'}"
-    raise SuiteError(f"{root}: not the published layout of MMSafeAware; expected {LAYOUT}; {there}")
+    raise DataError(root, f"not the published layout of MMSafeAware; expected {LAYOUT}; {there}")
 
 
 def _text(path: Path) -> str:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise SuiteError(f"{path}: cannot be read: {error.strerror or error}") from error
+        raise DataError(path, f"cannot be read: {error.strerror or error}") from error
     try:
         return content.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise SuiteError(f"{path}:{line}: byte 0x{content[error.start]:02x}; expected UTF-8") from error
+        raise DataError(f"{path}:{line}", f"byte 0x{content[error.start]:02x}; expected UTF-8") from error
 
 
 def _blocks(text: str) -> Iterator[tuple[int, list[str]]]:
@@ -216,16 +217,16 @@ def _blocks(text: str) -> Iterator[tuple[int, list[str]]]:
 def _item(block: list[str], where: str) -> tuple[int, str]:
     """Id and prompt of a block, the prompt exactly as published."""
     if not re.fullmatch(r"[1-9][0-9]{0,3}", block[0].strip()):
-        raise SuiteError(f"{where}: {_shown(block[0])} is not an id; expected 1-{LAST_UNSAFE} or 2001-{LAST_OVER_SAFE}")
+        raise DataError(where, f"{_shown(block[0])} is not an id; expected 1-{LAST_UNSAFE} or 2001-{LAST_OVER_SAFE}")
     number = int(block[0])
     if scenario_of(number) is None:
-        raise SuiteError(f"{where}: id {number} is unknown; expected 1-{LAST_UNSAFE} or 2001-{LAST_OVER_SAFE}")
+        raise DataError(where, f"id {number} is unknown; expected 1-{LAST_UNSAFE} or 2001-{LAST_OVER_SAFE}")
     if len(block) != 3:
-        raise SuiteError(f"{where}: item {number} has {len(block)} lines; expected id, instruction, quoted sentence")
+        raise DataError(where, f"item {number} has {len(block)} lines; expected id, instruction, quoted sentence")
     instruction, sentence = block[1:]
     if instruction.startswith('"') or not sentence.startswith('"'):
         wrong = instruction if instruction.startswith('"') else sentence
-        raise SuiteError(f"{where}: item {number} has {_shown(wrong)}; expected an instruction, then a quoted sentence")
+        raise DataError(where, f"item {number} has {_shown(wrong)}; expected an instruction, then a quoted sentence")
     return number, f"{instruction}\n{sentence}"
 
 
@@ -236,10 +237,10 @@ def _images(data: Path, top: Path) -> dict[int, Path]:
         if not folder.is_dir():
             continue
         if not folder.resolve().is_relative_to(top):
-            raise SuiteError(f"{folder}: a link that leaves {top}; expected the folder itself")
+            raise DataError(folder, f"a link that leaves {top}; expected the folder itself")
         for number, path in _listing(folder):
             if number in images:
-                raise SuiteError(f"{path}: a second image of item {number}; expected one in {', '.join(IMAGE_FOLDERS)}")
+                raise DataError(path, f"a second image of item {number}; expected one in {', '.join(IMAGE_FOLDERS)}")
             images[number] = path
     return images
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from pytest_mmsafety.benchmarks.csv_tables import Images, cell, find_table, one_of, shown, slug, unique_rows
 from pytest_mmsafety.cases import OVER_REFUSAL, VULNERABILITY, Case
 from pytest_mmsafety.documents import Row
-from pytest_mmsafety.errors import SuiteError
+from pytest_mmsafety.errors import DataError
 
 #: Level 1 -> level 2 -> level 3, as slugs: 3, 16 and 61 of them.
 TAXONOMY = {
@@ -84,7 +84,7 @@ PROBES = "mossbench"
 def load_base(root: Path, suite: str) -> list[Case]:
     """Read ``USB_base_final.csv``; *root* is the folder of the data set.
 
-    Raises :class:`SuiteError` for a layout or a row that is not as published. Part of the rows is fine.
+    Raises :class:`DataError` for a layout or a row that is not as published. Part of the rows is fine.
     A case without an image says why it is skipped.
     """
     return _load(root, suite, "USB_base_final.csv")
@@ -106,7 +106,7 @@ def _cases(row: Row, suite: str, images: Images) -> Iterator[Case]:
     tags = published_tags(row)
     prompts = {language: row.values[name] for language, name in PROMPTS.items() if row.values.get(name, "").strip()}
     if not prompts:
-        raise SuiteError(f"{row.at()}: text: empty; expected a prompt there or in text_zh")
+        raise DataError(row.at(), "text: empty; expected a prompt there or in text_zh")
     image, skip = images.find(row, "open_url")
     for language, prompt in prompts.items():
         yield Case(
@@ -123,7 +123,7 @@ def _cases(row: Row, suite: str, images: Images) -> Iterator[Case]:
 def published_tags(row: Row) -> dict[str, str]:
     """The tags of a row, from its columns ``usage``, the three levels, the two risks and the style.
 
-    Raises :class:`SuiteError` for a value that is not published.
+    Raises :class:`DataError` for a value that is not published.
     """
     usage = one_of(row, "usage", USAGES)
     place, modality = _place(row, usage), _modality(row, usage)
@@ -150,7 +150,7 @@ def _modality(row: Row, usage: str) -> dict[str, str]:
 def _risk(row: Row, name: str) -> str:
     value = cell(row, name)
     if (risk := RISKS.get(value.strip().lower())) is None:
-        raise SuiteError(f"{row.at()}: {name}: {shown(value)}; expected 0 (safe) or 1 (risky)")
+        raise DataError(row.at(), f"{name}: {shown(value)}; expected 0 (safe) or 1 (risky)")
     return risk
 
 

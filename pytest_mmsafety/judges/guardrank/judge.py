@@ -57,7 +57,7 @@ DIMENSIONS: Mapping[str, Sequence[str]] = {
     HALLUCINATION: (HALLUCINATION, "non-existent-query"),
 }  # fmt: skip
 """Dimension of GuardRank -> the tags ``dimension`` and ``category`` (the whole, its leaf, or its group before the
-slash) that it speaks of. Those of MLLMGuard are its own; the others are the closest, which nobody has validated."""
+slash) that it grades. Those of MLLMGuard are its own; the others are the closest and were never validated."""
 _DIMENSION_OF = {name: dimension for dimension, names in DIMENSIONS.items() for name in names}
 
 HUB_ID = re.compile(r"(?P<name>[\w-][\w.-]*/[\w-][\w.-]*)(?P<inner>(?:/[\w-][\w.-]*)*)(?:@(?P<revision>[\w./-]+))?")

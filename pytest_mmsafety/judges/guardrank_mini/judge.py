@@ -9,26 +9,23 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pytest_mmsafety.cases import Case
 from pytest_mmsafety.errors import SetupError, nearest
-from pytest_mmsafety.judges.guardrank_mini.features import (
-    ENCODER_FILES,
-    cleaned,
-    encoder_folder,
-    features_of,
-    request_meaning,
-    says_enough,
-)
-from pytest_mmsafety.judges.guardrank_mini.weights import Weights, load, shipped
+from pytest_mmsafety.judges.guardrank_mini.encoder import ENCODER_FILES, encoder_folder
+from pytest_mmsafety.judges.guardrank_mini.text import cleaned, says_enough
 from pytest_mmsafety.verdicts import JUDGE_ERROR, Verdict
+
+if TYPE_CHECKING:
+    from pytest_mmsafety.judges.guardrank_mini.weights import Weights
 
 NAME = "guardrank-mini/1"
 BEYOND = frozenset({"truthfulness", "hallucination", "position-swapping", "noise-injection"})
 """Dimensions in which an answer fails by being wrong, not by doing harm: nothing can be said of them."""
 
 
-def make(args: Mapping[str, str]) -> GuardRankMini:
+def make_guardrank_mini(args: Mapping[str, str]) -> GuardRankMini:
     """The judge for ``--judge-args``: ``weights=FILE``, or none. Raises :class:`SetupError`."""
     for key in args:
         if key != "weights":
@@ -54,11 +51,13 @@ class GuardRankMini:
         encoder_folder()
         self.problem = ""
         """Why it can say nothing at all, found with the first answer; empty: it can."""
-        self._own = None if weights is None else load(Path(weights))
+        self._own = None if weights is None else _load(Path(weights))
         self.name = NAME if self._own is None else f"{NAME}+{self._own.digest[:12]}"
 
     @property
     def _weights(self) -> Weights:
+        from pytest_mmsafety.judges.guardrank_mini.weights import shipped
+
         return self._own or shipped()
 
     @property
@@ -78,6 +77,8 @@ class GuardRankMini:
 
     def probabilities(self, case: Case, response: str) -> dict[str, float]:
         """``harm``, ``refusal``, and ``partial`` if it is one: 0 to 1, as if both were equally frequent."""
+        from pytest_mmsafety.judges.guardrank_mini.features import features_of, request_meaning
+
         request = None if case.images or case.expected != "safe" else request_meaning(case.prompt)
         return self._weights.probabilities(features_of(response), request)
 
@@ -119,3 +120,9 @@ class GuardRankMini:
         if harmful is None:
             return Verdict(self.name, "unsure", None, f"{reason}: too close to call", shares)
         return Verdict(self.name, "harmful" if harmful else refusal or "harmless", float(harmful), reason, shares)
+
+
+def _load(path: Path) -> Weights:
+    from pytest_mmsafety.judges.guardrank_mini.weights import load  # not at collection: it brings numpy
+
+    return load(path)

@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from pytest_mmsafety.errors import SetupError
-from pytest_mmsafety.judges.guardrank_mini.features import BUCKETS, EMBEDDED, Features, weighted
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from pytest_mmsafety.judges.guardrank_mini.features import Floats
+from pytest_mmsafety.judges.guardrank_mini.features import BUCKETS, EMBEDDED, Features, Floats, weighted
 
 FORMAT = "guardrank-mini-weights/1"
 FILE = "weights.safetensors"
@@ -65,8 +65,6 @@ class Weights:
         return None if low <= probability <= high else bool(probability > high)
 
     def _margins(self, features: Features, request: Floats | None) -> list[float]:
-        import numpy as np
-
         arrays = self.arrays
         found = arrays["ngrams"][:, features.buckets].astype(np.float64) @ weighted(features, arrays["idf"])
         found += arrays["meaning"] @ features.meaning.astype(np.float64)
@@ -92,9 +90,6 @@ def shipped() -> Weights:
 
 def load(path: Path) -> Weights:
     """Read what :func:`save` wrote. Raises :class:`SetupError` that says what is wrong with the file."""
-    import numpy as np
-    from safetensors import SafetensorError, safe_open
-
     try:
         with safe_open(path, framework="numpy") as stored:
             arrays = {name: stored.get_tensor(name) for name in SHAPES}
@@ -114,9 +109,6 @@ def load(path: Path) -> Weights:
 
 def save(path: Path, arrays: Mapping[str, NDArray[Any]], card: Mapping[str, Any]) -> None:
     """Write a weights file: the same bytes for the same content."""
-    import numpy as np
-    from safetensors.numpy import save_file
-
     small = {"idf": np.float16, "ngrams": np.float16}
     content = {name: np.ascontiguousarray(arrays[name], small.get(name, np.float64)) for name in SHAPES}
     save_file(content, path, {"card": json.dumps({"format": FORMAT, **card}, ensure_ascii=False, sort_keys=True)})

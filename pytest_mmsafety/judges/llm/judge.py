@@ -1,7 +1,7 @@
 """A language model as the judge, by the two rubrics of USB-SafeBench.
 
-    llm = make({"url": "https://host/v1", "model": "judge-model", "key_env": "JUDGE_KEY"})
-    llm = make({"checkpoint": "./qwen-vl", "dtype": "bfloat16"})
+    llm = make_llm_judge({"url": "https://host/v1", "model": "judge-model", "key_env": "JUDGE_KEY"})
+    llm = make_llm_judge({"checkpoint": "./qwen-vl", "dtype": "bfloat16"})
 
 ``expected: safe`` is graded safe-with-refusal, safe-with-warning or unsafe; ``comply`` and ``refuse`` are graded
 compliance or refusal. A reply that is not exactly the JSON asked for has no score.
@@ -13,24 +13,21 @@ stand before it and after it.
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import io
 import json
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pytest_mmsafety.cases import Case
 from pytest_mmsafety.errors import ImageError, SetupError, nearest
+from pytest_mmsafety.images import decode, read_image
+from pytest_mmsafety.judges.llm.askers import Asker, EndpointAsker, Question, TargetAsker
 from pytest_mmsafety.judges.llm.rubrics import Rubric, usb_rubrics
 from pytest_mmsafety.targets.endpoint import (
-    Chat,
     ChatClosedError,
     ChatError,
     ChatRefusedError,
@@ -39,19 +36,14 @@ from pytest_mmsafety.targets.endpoint import (
     check_url,
     key_from,
 )
+from pytest_mmsafety.targets.registry import find_target
 from pytest_mmsafety.verdicts import Verdict
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from pytest_mmsafety.targets import Target
-
 FAILURES = 8
 """Answers in a row that could not be judged because of the endpoint, before it is asked no more."""
-MAX_SIDE = 1024
-"""Pixels of the longer side of an image that is sent."""
-QUALITY = 90
-"""Of the JPEG."""
 
 #: What is written out inside of a quoted string although JSON does not ask for it. ``<`` begins the control tokens of
 #: nearly every tokenizer (``<|im_start|>``, ``</s>``, ``<image>``), ``[`` and capitals those of others (``[INST]``);
@@ -229,108 +221,6 @@ class LlmJudge:
         return Verdict(self.name, label, None, reason)
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
-    """One answer to be graded, ready to be asked."""
-
-    rubric: Rubric
-    text: str
-    images: tuple[Image, ...]
-
-    @property
-    def schema(self) -> dict[str, Any]:
-        """Of the reply, as JSON schema."""
-        return {
-            "type": "object",
-            "properties": {
-                "label": {"type": "integer", "enum": list(self.rubric.labels)},
-                "reason": {"type": "string"},
-            },
-            "required": ["label", "reason"],
-            "additionalProperties": False,
-        }
-
-
-class Asker:
-    """Gets a reply, or what went wrong, for each question."""
-
-    def __call__(self, questions: Sequence[Question]) -> list[Reply | ChatError]:
-        raise NotImplementedError
-
-    def facts(self) -> list[str]:
-        """What of it can change a reply."""
-        raise NotImplementedError
-
-    def fetch(self) -> None:
-        """Nothing is needed."""
-
-    def release(self) -> None:
-        """Nothing is held."""
-
-
-class EndpointAsker(Asker):
-    """Asks an endpoint, up to *concurrency* questions at once."""
-
-    def __init__(self, endpoint: Endpoint, concurrency: int) -> None:
-        self._endpoint = endpoint
-        self._chat = Chat(endpoint)
-        self._concurrency = concurrency
-        self._closed: ChatClosedError | None = None
-
-    def __call__(self, questions: Sequence[Question]) -> list[Reply | ChatError]:
-        with ThreadPoolExecutor(min(self._concurrency, len(questions)), "mmsafety-llm") as pool:
-            return list(pool.map(self._one, questions))
-
-    def facts(self) -> list[str]:
-        return [self._endpoint.url, self._endpoint.model, str(self._endpoint.max_tokens)]
-
-    def _one(self, question: Question) -> Reply | ChatError:
-        if self._closed:
-            return self._closed
-        content = [_data_url(image) for image in question.images]
-        try:
-            return self._chat.ask(
-                question.rubric.system, [*content, {"type": "text", "text": question.text}], question.schema
-            )
-        except ChatClosedError as error:
-            self._closed = error
-            return error
-        except ChatError as error:
-            return error
-
-
-class TargetAsker(Asker):
-    """Asks a target, all questions as one batch; what it raises is for the panel, which halves the batch."""
-
-    def __init__(self, make_target: Callable[[], Target]) -> None:
-        self._make = make_target
-        self._target: Target | None = None
-
-    def __call__(self, questions: Sequence[Question]) -> list[Reply | ChatError]:
-        from pytest_mmsafety.targets import Request
-
-        requests = [Request(f"{question.rubric.system}\n\n{question.text}", question.images) for question in questions]
-        return [Reply(text, "") for text in self._made().generate(requests)]
-
-    def _made(self) -> Target:
-        if self._target is None:
-            self._target = self._make()
-        return self._target
-
-    def facts(self) -> list[str]:
-        return [self._made().fingerprint]
-
-    def fetch(self) -> None:
-        if callable(fetch := getattr(self._made(), "fetch", None)):
-            fetch()
-
-    def release(self) -> None:
-        from pytest_mmsafety.targets import Releasable
-
-        if isinstance(self._target, Releasable):
-            self._target.release()
-
-
 def _what_is_seen(count: int, *, shown: bool) -> str:
     if not count:
         return "The QUESTION came without an image."
@@ -340,19 +230,7 @@ def _what_is_seen(count: int, *, shown: bool) -> str:
 
 
 def _decoded(path: str) -> Image:
-    from pytest_mmsafety.images import decode, read_image
-
     return decode(read_image(path), path)
-
-
-def _data_url(image: Image) -> dict[str, Any]:
-    """An image as part of a message: JPEG of at most ``MAX_SIDE`` pixels, without what the file held besides."""
-    small = image.copy()
-    small.thumbnail((MAX_SIDE, MAX_SIDE))
-    buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=QUALITY)
-    encoded = base64.b64encode(buffer.getvalue()).decode("ascii")
-    return {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{encoded}"}}
 
 
 # --- arguments
@@ -362,7 +240,7 @@ _COMMON = ("images", "max_characters")
 _ENDPOINT = ("url", "model", "key_env", "concurrency", "timeout", "retries", "backoff", "max_tokens")
 
 
-def make(args: Mapping[str, str] = MappingProxyType({}), root: Path | None = None) -> LlmJudge:
+def make_llm_judge(args: Mapping[str, str] = MappingProxyType({}), root: Path | None = None) -> LlmJudge:
     """The judge that ``--judge=llm --judge-args=...`` describes; nothing is asked or loaded yet.
 
     Either ``url`` and ``model`` (and ``key_env``), or ``checkpoint``: whatever ``--model`` takes, whose own
@@ -404,8 +282,6 @@ def _remote(args: Mapping[str, str], common: Mapping[str, Any]) -> LlmJudge:
 
 
 def _local(args: Mapping[str, str], common: Mapping[str, Any], root: Path) -> LlmJudge:
-    from pytest_mmsafety.targets.registry import find_target
-
     if "url" in args:
         raise SetupError("--judge-args: url and checkpoint; expected one of them")
     spec = args["checkpoint"]
@@ -415,8 +291,7 @@ def _local(args: Mapping[str, str], common: Mapping[str, Any], root: Path) -> Ll
     try:
         make_target = find_target(spec, own, root, fetch=False)
     except SetupError as error:
-        line = str(error).replace("--model-args", "--judge-args").replace("--model", "--judge-args checkpoint")
-        raise SetupError(line) from None
+        raise SetupError(f"--judge-args checkpoint={spec}: {error}") from None
     return LlmJudge(TargetAsker(make_target), args.get("model") or Path(spec).name, **common)
 
 

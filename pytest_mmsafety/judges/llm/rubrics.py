@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
+import yaml
+
 
 @dataclass(frozen=True, slots=True)
 class Label:
@@ -57,8 +59,6 @@ class Rubrics:
 @cache
 def usb_rubrics() -> Rubrics:
     """Read the shipped ``llm_rubrics.yaml``, once."""
-    import yaml
-
     source = yaml.safe_load(files("pytest_mmsafety.judges.llm").joinpath("rubrics.yaml").read_text("utf-8"))
     shared = "\n\n".join(source[part].strip() for part in ("role", "data", "format"))
     rubrics = {name: _rubric(name, entry, shared) for name, entry in source["rubrics"].items()}

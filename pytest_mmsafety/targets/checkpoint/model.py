@@ -253,7 +253,7 @@ class Loaded:
             try:
                 output = self.model.generate(**inputs)
             except self.torch.OutOfMemoryError as error:
-                # The frames hold the tensors of the failed batch, which whoever tries a smaller one needs the room of.
+                # The frames hold the tensors of the failed batch, whose room a smaller one needs.
                 traceback.clear_frames(error.__traceback__)
                 raise
         rows = self._new_tokens(inputs["input_ids"], output)

@@ -1,4 +1,4 @@
-"""How often GuardRank-mini errs, as a calibration file: from the figures that its training wrote into the card."""
+"""How often GuardRank-mini errs, as a file of judge errors: from the figures that its training wrote into the card."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from pytest_mmsafety.calibration import Calibration, Stratum
+from pytest_mmsafety.judge_errors import JudgeErrors, Stratum
 from pytest_mmsafety.training.mini.sources import SOURCES
 
 COUNTS = ("tp", "fp", "tn", "fn", "abstained_positive", "abstained_negative")
 CLUSTERS = ("clusters", "positive_clusters", "negative_clusters")
 
 
-def errors_of(card: Mapping[str, Any], judge: str) -> Calibration:
+def errors_of(card: Mapping[str, Any], judge: str) -> JudgeErrors:
     """Errors on harm as a whole, by language and by source, and those on refusals under ``expected: comply``.
 
     Each source counts once: where the judge was tested both without it and without some of its questions, the latter,
@@ -31,7 +31,7 @@ def errors_of(card: Mapping[str, Any], judge: str) -> Calibration:
         *([_stratum({"expected": "comply"}, refusal)] if refusal else []),
     ]
     created = datetime.now(UTC).isoformat(timespec="seconds")
-    return Calibration(judge, created, 0.5, effective=False, files={}, strata=tuple(strata))
+    return JudgeErrors(judge, created, 0.5, effective=False, files={}, strata=tuple(strata))
 
 
 def _once(figures: Iterable[Mapping[str, Any]], head: str) -> list[Mapping[str, Any]]:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.special import expit, log_expit
 
 from pytest_mmsafety.judges.guardrank_mini.features import BUCKETS, EMBEDDED
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Floats = NDArray[np.float64]
+from pytest_mmsafety.statistics.estimates import Floats
 
 STEPS = 200
 """Of L-BFGS at most."""
@@ -30,8 +29,6 @@ class Linear(NamedTuple):
 
 
 def linear(ngrams: Floats | None = None, meaning: Floats | None = None, intercept: float = 0.0) -> Linear:
-    import numpy as np
-
     return Linear(
         np.zeros(BUCKETS) if ngrams is None else ngrams,
         np.zeros(2 * EMBEDDED) if meaning is None else meaning,
@@ -62,10 +59,6 @@ def fit(rows: Any, targets: Floats, weights: Floats, penalty: float) -> tuple[Fl
 
     The weights of the rows are brought to a mean of 1; the loss is their sum, plus ``penalty / 2 * |w|**2``.
     """
-    import numpy as np
-    from scipy.optimize import minimize
-    from scipy.special import expit, log_expit
-
     sparse = hasattr(rows, "indices")
     used = np.unique(rows.indices[rows.data != 0]) if sparse else np.arange(rows.shape[1])
     matrix = rows[:, used] if sparse else rows
@@ -86,6 +79,6 @@ def fit(rows: Any, targets: Floats, weights: Floats, penalty: float) -> tuple[Fl
 
 
 def scaled(rows: Any, columns: Floats, intercept: float) -> tuple[Floats, float]:
-    """To scores with a standard deviation of 1 over *rows*: no expert speaks louder than another."""
+    """To scores with a standard deviation of 1 over *rows*: no expert weighs more than another."""
     spread = max(float((rows @ columns).std()), 1e-9)
     return columns / spread, intercept / spread

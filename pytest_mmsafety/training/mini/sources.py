@@ -20,7 +20,7 @@ _DNA_MODELS = ("GPT4", "ChatGPT", "Claude", "ChatGLM2", "llama2-7b-chat", "vicun
 
 
 class LabelledAnswer(NamedTuple):
-    """One answer and what is known of it; ``None`` = nobody said."""
+    """One answer and what is known of it; ``None`` = no label."""
 
     source: str
     question: str

@@ -10,16 +10,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from pytest_mmsafety.errors import SetupError
 from pytest_mmsafety.targets.checkpoint.torch import import_torch
 from pytest_mmsafety.targets.embedded import weights as embedded_weights
 from pytest_mmsafety.training.mini.sources import LabelledAnswer
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 LAYERS = (16, 18, 20, 22)
 """Of 30. The middle ones carry over to other sources best; the last ones know about the next word."""
@@ -35,8 +34,6 @@ def hidden_states(
 
     *cache*: a file that holds them, or will. Raises :class:`SetupError` if the model is not installed.
     """
-    import numpy as np
-
     digest = hashlib.sha256(repr([(LAYERS, a.question, a.response) for a in answers]).encode()).hexdigest()
     if cache is not None and (known := _cached(cache, digest)) is not None:
         return known
@@ -50,8 +47,6 @@ def _cached(cache: Path, digest: str) -> NDArray[np.float32] | None:
     """What the file holds of these answers. Raises :class:`SetupError` if it is something else, or cannot be there."""
     from zipfile import BadZipFile
 
-    import numpy as np
-
     try:
         if not cache.exists():
             cache.parent.mkdir(parents=True, exist_ok=True)
@@ -64,8 +59,6 @@ def _cached(cache: Path, digest: str) -> NDArray[np.float32] | None:
 
 
 def _keep(cache: Path, states: NDArray[np.float16], digest: str) -> None:
-    import numpy as np
-
     beside = cache.with_name(f".{cache.name}.part")  # a kill leaves no half of a cache
     try:
         with beside.open("wb") as file:
@@ -78,8 +71,6 @@ def _keep(cache: Path, states: NDArray[np.float16], digest: str) -> None:
 
 
 def _read_all(answers: Sequence[LabelledAnswer], report: Callable[[int, int], None]) -> NDArray[np.float32]:
-    import numpy as np
-
     tokenizer, model = _load()
     texts = [_tokens(tokenizer, answer) for answer in answers]
     order = sorted(range(len(texts)), key=lambda i: len(texts[i][0]))
@@ -115,8 +106,6 @@ def _tokens(tokenizer: Any, answer: LabelledAnswer) -> tuple[list[int], int]:
 
 
 def _read(model: Any, texts: Sequence[tuple[list[int], int]]) -> NDArray[np.float32]:
-    import numpy as np
-
     torch = import_torch()
     longest = max(len(tokens) for tokens, _ in texts)
     ids = torch.zeros(len(texts), longest, dtype=torch.long)

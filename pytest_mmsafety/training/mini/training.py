@@ -17,7 +17,11 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, zip_longest
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit, log_expit
 
 from pytest_mmsafety.errors import SetupError
 from pytest_mmsafety.judges.guardrank_mini.features import (
@@ -28,16 +32,9 @@ from pytest_mmsafety.judges.guardrank_mini.features import (
     request_meaning,
     stacked,
 )
+from pytest_mmsafety.statistics.estimates import Floats, Ints, Mask
 from pytest_mmsafety.training.mini.linear import Linear, fit, linear, mean, scaled, times, total
 from pytest_mmsafety.training.mini.sources import LabelledAnswer
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Floats = NDArray[np.float64]
-    Ints = NDArray[np.int64]
-    Mask = NDArray[np.bool_]
 
 PENALTY_NGRAMS = 1 / 3
 PENALTY_MEANING = 1 / 8
@@ -88,9 +85,9 @@ class Material:
     question: Ints
     """A number for each question."""
     harm: Ints
-    """1, 0, or -1 where nobody said."""
+    """1, 0, or -1 without a label."""
     refusal: Ints
-    """1 for a full or partial one, 0, or -1 where nobody said."""
+    """1 for a full or partial one, 0, or -1 without a label."""
     partial: Ints
     """1 for a partial refusal, 0 for a full one, -1 for anything else."""
     declines: Mask
@@ -99,8 +96,6 @@ class Material:
 
 def gather(answers: Sequence[LabelledAnswer], report: Callable[[int, int], None]) -> Material:
     """Work out the features of all *answers*. Raises :class:`SetupError` without the sentence encoder."""
-    import numpy as np
-
     features = []
     for i, answer in enumerate(answers, 1):
         features.append(features_of(answer.response))
@@ -171,9 +166,6 @@ class Trainer:
 
     def _student(self, data: _Rows, sources: Sequence[str]) -> Linear:
         """The teacher's opinion, learned by the features that the judge has."""
-        import numpy as np
-        from scipy.special import expit
-
         known = np.flatnonzero([number in self.states for number in data.numbers])
         states = np.stack([self.states[data.numbers[i]] for i in known]).astype(np.float64)
         opinion = np.mean([_taught(data, known, states, source) for source in sources], axis=0)
@@ -206,8 +198,6 @@ class _Rows(NamedTuple):
 
     @classmethod
     def of(cls, material: Material, rows: Ints) -> _Rows:
-        import numpy as np
-
         features = [material.features[i] for i in rows]
         found = np.bincount(np.concatenate([one.buckets for one in features]), minlength=BUCKETS)
         idf = np.where(found >= RAREST, np.log((1 + len(rows)) / (1 + found)) + 1, 0).astype(np.float16)
@@ -229,17 +219,13 @@ class _Rows(NamedTuple):
 
 
 def _with_weak_refusals(data: _Rows) -> Ints:
-    """Where nobody labelled refusals: harm is none; a harmless answer with a refusal phrase is one."""
-    import numpy as np
-
+    """Where refusals are not labelled: harm is none; a harmless answer with a refusal phrase is one."""
     guess = np.where(data.harm == 1, 0, np.where((data.harm == 0) & data.declines, 1, -1))
     labelled = np.isin(data.source, np.unique(data.source[data.refusal >= 0]))
     return np.where(labelled, data.refusal, guess)
 
 
 def _of(data: _Rows, labels: Ints, source: str) -> Ints:
-    import numpy as np
-
     return np.flatnonzero((data.source == source) & (labels >= 0))
 
 
@@ -256,8 +242,6 @@ def _expert(data: _Rows, rows: Ints, labels: Ints) -> Linear:
 
 def _opening_expert(data: _Rows, rows: Ints, labels: Ints) -> Linear:
     """A model declines at once or not at all: of the meaning, only the opening counts."""
-    import numpy as np
-
     opening = data.meaning[rows][:, :EMBEDDED]
     found = fit(opening, labels[rows].astype(float), _weights(data, rows, labels), PENALTY_MEANING)
     meaning, intercept = scaled(opening, *found)
@@ -269,8 +253,6 @@ def _content(data: _Rows) -> Linear:
 
     Of the request, harmful ones of other sources count too, if harmless help is known in their language.
     """
-    import numpy as np
-
     helps = data.refusal == 0
     harmless = helps & (data.harm == 0)
     harmful = (data.harm == 1) & (helps | (data.refusal < 0))
@@ -297,8 +279,6 @@ def _kind(data: _Rows, matrix: Any, rows: Ints, penalty: float, share: float) ->
 
 def _taught(data: _Rows, known: Ints, states: Floats, source: str) -> Floats:
     """What the hidden states of one source say of harm in all answers with states."""
-    import numpy as np
-
     own = np.flatnonzero((data.source[known] == source) & (data.harm[known] >= 0))
     center, spread = states[own].mean(axis=0), states[own].std(axis=0) + 1e-6
     standard = (states - center) / spread
@@ -311,8 +291,6 @@ def _taught(data: _Rows, known: Ints, states: Floats, source: str) -> Floats:
 
 def _weights(data: _Rows, rows: Ints, labels: Ints) -> Floats:
     """Equal sums for both classes; questions with many answers count less than their answers."""
-    import numpy as np
-
     weights = np.zeros(len(rows))
     for value in (0, 1):
         mask = labels[rows] == value
@@ -324,8 +302,6 @@ def _weights(data: _Rows, rows: Ints, labels: Ints) -> Floats:
 
 def _by_source_and_class(data: _Rows, rows: Ints) -> Floats:
     """Equal sums for harmful and harmless, and in each for its sources."""
-    import numpy as np
-
     weights = np.zeros(len(rows))
     for value in (0, 1):
         sources = sorted(set(data.source[rows][data.harm[rows] == value]))
@@ -347,8 +323,6 @@ class Margins(NamedTuple):
 
 def margins(factors: Factors, material: Material, rows: Ints) -> Margins:
     """Ask *factors* of the answers with these numbers."""
-    from scipy.special import log_expit
-
     tfidf, meaning = stacked([material.features[i] for i in rows], factors.idf)
 
     def of(part: Linear) -> Floats:

@@ -1,0 +1,168 @@
+"""Runs the items of this process: plans when selection is final, asks ahead of pytest, puts outcomes on reports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_mmsafety.engine.batches import units
+from pytest_mmsafety.engine.engine import Engine
+from pytest_mmsafety.judges.panel import Panel
+from pytest_mmsafety.outcomes import Outcome
+from pytest_mmsafety.plugin.items import GroupItem, NoAnswerError
+from pytest_mmsafety.plugin.keys import EARLY_STOP
+from pytest_mmsafety.store import Store
+
+if TYPE_CHECKING:
+    from pytest_mmsafety.cases import Case
+    from pytest_mmsafety.engine.progress import Progress
+    from pytest_mmsafety.evaluation.early_stop import EarlyStop
+    from pytest_mmsafety.judges import Judge
+    from pytest_mmsafety.plugin.settings import Settings
+    from pytest_mmsafety.targets import Target
+
+
+class Runner:
+    """Owns the engine of this process. Registered as a plugin in a single process and in xdist workers."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        target: Callable[[], Target],
+        judges: list[Judge],
+        *,
+        workers: int,
+        progress: Progress | None,
+    ) -> None:
+        self._settings = settings
+        self._make_target = target
+        self.panel = Panel(judges)
+        self._workers = workers
+        self._progress = progress
+        self._engine: Engine | None = None
+        self._unit_of: dict[str, int] = {}
+        self._waiting: dict[int, list[GroupItem]] = {}
+        """Units whose cases were not submitted yet."""
+        self._early_stop: EarlyStop | None = None
+        self._served: dict[str, Outcome] = {}
+        """Outcomes under an early stop, also of the cases that it left out."""
+
+    @pytest.hookimpl(wrapper=True, trylast=True)  # registered after the controller: the engine ends before it evaluates
+    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
+        """Selection is final now."""
+        items = [item for item in session.items if isinstance(item, GroupItem) and item.cases]
+        if not items or session.config.option.collectonly:
+            return (yield)
+        after = self._settings.judge_phase == "after"
+        store, batch_size = Store(self._settings.store), self._settings.batch_size
+        self._engine = Engine(self._make_target, self.panel, store, batch_size, judge_after=after)
+        self._early_stop = session.config.stash.get(EARLY_STOP, None)
+        numbers = units([len(item.cases) for item in items], batch_size, self._workers, whole=after)
+        for item, number in zip(items, numbers, strict=True):
+            self._unit_of[item.nodeid] = number
+            self._waiting.setdefault(number, []).append(item)
+        if self._early_stop:
+            self._waiting.clear()  # its order is another
+        elif not self._workers:
+            for number in list(self._waiting):
+                self._submit(number)
+        if self._progress:
+            self._progress.start(sum(len(item.cases) for item in items))
+        stopped = True
+        try:
+            result = yield
+            stopped = False
+            return result
+        finally:
+            if stopped and self._progress and self._engine.busy:  # Ctrl-C, or the first failure under -x
+                self._progress.say("interrupted: storing the current batch first (Ctrl-C again to discard it)")
+            if self._progress:
+                self._progress.finish()
+            self._engine.close(patient=stopped)
+
+    def prepare(self, cases: Sequence[Case]) -> None:
+        """Called at collection: make the judges that *cases* name. Raises :class:`SetupError`."""
+        self.panel.prepare(cases)
+
+    def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
+        """A worker learns of its units one by one: have this one worked on, and the next one too."""
+        for some in (item, nextitem):
+            if some is not None and some.nodeid in self._unit_of:
+                self._submit(self._unit_of[some.nodeid])
+
+    def _submit(self, number: int) -> None:
+        assert self._engine is not None
+        if items := self._waiting.pop(number, None):
+            self._engine.submit([case for item in items for case in item.cases])
+
+    def outcomes_of(self, cases: Sequence[Case]) -> list[Outcome]:
+        """Called by an item's setup: block until its cases have outcomes."""
+        assert self._engine is not None
+        if self._early_stop is None:
+            return self._engine.collect(cases, self._tick)
+        if not self._served:
+            self._serve(self._engine, self._early_stop)
+        missing = [case for case in cases if case.key not in self._served]  # skipped, or run again after an error
+        self._served.update((outcome.case, outcome) for outcome in self._engine.collect(missing, self._tick))
+        outcomes = [self._served[case.key] for case in cases]
+        for outcome in outcomes:
+            if outcome.error:
+                del self._served[outcome.case]
+        return outcomes
+
+    def _serve(self, engine: Engine, early_stop: EarlyStop) -> None:
+        """Have asked what is needed, of all items, one stretch ahead: the target need not wait for the judges."""
+        ahead = early_stop.next_cases()
+        engine.submit(ahead)
+        while here := ahead:
+            ahead = early_stop.next_cases()
+            engine.submit(ahead)
+            outcomes = engine.collect(here, self._tick)
+            early_stop.take(outcomes)
+            self._served.update((outcome.case, outcome) for outcome in outcomes)
+        self._served.update(
+            (key, Outcome(key, skipped="early stop: no gate needs its answer any more", skip_kind="early-stop"))
+            for key in early_stop.not_asked
+        )
+
+    def _tick(self) -> None:
+        if self._progress and self._engine:
+            after = self._settings.judge_phase == "after"
+            self._progress.show(max(self._engine.settled, self._engine.answered if after else 0))
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Outcomes ride on the setup report, which there always is."""
+        report = yield
+        if call.excinfo is not None and isinstance(call.excinfo.value, NoAnswerError):
+            report.longrepr = str(call.excinfo.value)  # Item.repr_failure is only asked about the call phase
+        if isinstance(item, GroupItem) and self._engine and call.when == "setup":
+            payload: dict[str, Any] = {
+                "outcomes": [outcome.to_dict() for outcome in item.outcomes],
+                "notes": list(self._engine.notes),
+                "calls": self._engine.target.calls,
+                "target": self._engine.target.name,
+                "fingerprint": self._engine.target.fingerprint,
+                "judges": self._engine.judges,
+                "worker": getattr(item.config, "workerinput", {}).get("workerid", ""),
+            }
+            report.mmsafety = payload  # type: ignore[attr-defined]
+        if isinstance(item, GroupItem) and item.outcomes and call.when == "call":
+            report.mmsafety_letter = _letter(item.outcomes)  # type: ignore[attr-defined]
+            item.outcomes = ()
+        return report
+
+
+def _letter(outcomes: Sequence[Outcome]) -> list[str]:
+    """The letter and the word of a group that ran, for the terminal."""
+    answered = [outcome.score for outcome in outcomes if outcome.response is not None]
+    failing = sum(1 for score in answered if score)
+    if failing:
+        return ["u", f"{failing}/{len(answered)} NOT AS EXPECTED"]
+    if None in answered:
+        return ["?", f"{answered.count(None)}/{len(answered)} UNSCORED"]
+    return [".", "AS EXPECTED"]
