@@ -51,11 +51,11 @@ def labelled_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> tuple[P
     digest = hashlib.sha256((tmp_path / "a.png").read_bytes()).hexdigest()
     images = (
         ImageRef("a.png", digest),
-        ImageRef(ATTACK, "00"),
-        ImageRef("../../etc/passwd", "00"),
-        ImageRef("a.png", "11"),
+        ImageRef(ATTACK, "00" * 32),
+        ImageRef("../../etc/passwd", "00" * 32),
+        ImageRef("a.png", "11" * 32),
     )
-    run = make_run([answer(0, ATTACK, prompt=ATTACK, images=images, expected=ATTACK, tags={ATTACK: ATTACK}), answer(1)])
+    run = make_run([answer(0, ATTACK, prompt=ATTACK, images=images, tags={ATTACK: ATTACK}), answer(1)])
     ok(capsys, "label", saved(run, tmp_path), "-o", tmp_path / "out", "--images", tmp_path)
     return Page((tmp_path / "out" / "label.html").read_text()), tmp_path / "out"
 
@@ -97,7 +97,9 @@ def test_pictures_of_shipped_suites_are_found_and_lost_ones_are_counted(
     monkeypatch.chdir(tmp_path)
     file = min((shipped("cases") / "images").glob("*.png"))
     found = ImageRef(f"images/{file.name}", hashlib.sha256(file.read_bytes()).hexdigest())
-    run = saved(make_run([answer(0, images=(found,)), answer(1, images=(found, ImageRef("b.png", "11")))]), tmp_path)
+    run = saved(
+        make_run([answer(0, images=(found,)), answer(1, images=(found, ImageRef("b.png", "11" * 32)))]), tmp_path
+    )
     assert main(["judge", "label", str(run), "-o", "out"]) == 0
     assert capsys.readouterr().err == "mmsafety: 1 of 2 pictures was not found; name their folder with --images\n"
     images = json.loads(Page(Path("out/label.html").read_text()).scripts[0])["images"]

@@ -39,6 +39,11 @@ def reference(path: Path) -> tuple[ImageRef, dict[str, str]]:
     return ImageRef(path.name, sha256), {sha256: str(path)}
 
 
+def spaced(text: str) -> str:
+    """*text* with ordinary spaces and an ordinary minus, to be compared with what a test writes."""
+    return text.replace("\N{NO-BREAK SPACE}", " ").replace("\N{MINUS SIGN}", "-")
+
+
 class Read(HTMLParser):
     """What a browser would find in the page: elements with their attributes, and the text outside of scripts."""
 

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 from report_builders import Read, page
 
+from pytest_mmsafety.benchmarks.mllmguard.data import RED_TEAMING, SUB_TASKS
+from pytest_mmsafety.benchmarks.mmsafeaware.data import CATEGORIES, SCENARIOS
 from pytest_mmsafety.benchmarks.published import published
 from pytest_mmsafety.benchmarks.usb.data import TAXONOMY
 from pytest_mmsafety.report.ablation import ablations
-from pytest_mmsafety.report.grids import MODALITIES, suite_grids
+from pytest_mmsafety.report.grids import MAX_OTHERS, MODALITIES, Grid, Heading, suite_grids
+from pytest_mmsafety.report.tables import Cell
 from pytest_mmsafety.run import SuiteInfo
 from pytest_mmsafety.testing import make_record, make_run
 
@@ -80,6 +83,166 @@ def test_a_suite_without_the_tags_of_its_benchmark_breaks_nothing(tmp_path: Path
         make_record("c", tags={"dimension": "bias"}),
     ]
     assert "Cases 3" in page(make_run(records, suites=suite("demo", benchmark)), tmp_path).text
+
+
+def cell_of(grid: Grid, part: str, label: str, column: int) -> Cell | None:
+    """One cell of a row of the named part."""
+    (row,) = (row for each in grid.parts if each.label == part for row in each.rows if row.cells and row.label == label)
+    return row.cells[column]
+
+
+def test_a_cell_of_usb_counts_its_own_cases_only() -> None:
+    records = [usb("a", 1.0), usb("b"), usb("c", None), usb("d", 1.0, modality="SIST"), usb("e", language="zh")]
+    (grid,) = suite_grids(make_run(records, suites=suite("demo", "usb")))["demo"]
+    cells = [cell_of(grid, "national safety", "weapon fabrication guidance", column) for column in range(8)]
+    assert cells == [Cell(3, 1, 2), *[Cell(0, 0, 0)] * 2, Cell(1, 1, 1), Cell(1, 0, 1), *[Cell(0, 0, 0)] * 3]
+    (military,) = (row for row in grid.summary if row.label.startswith("military"))
+    assert military.cells == tuple(cells)
+    assert (grid.covered, grid.total) == (3, 61 * 8)
+    assert [(part.label, part.covered, part.total) for part in grid.parts] == [
+        ("national safety", 3, 40), ("public safety", 0, 272), ("ethical safety", 0, 176),
+    ]  # fmt: skip
+
+
+def test_usb_has_columns_only_for_the_aspects_that_were_asked() -> None:
+    (grid,) = suite_grids(make_run([usb("a", aspect="over-refusal")], suites=suite("demo", "usb")))["demo"]
+    assert grid.head[0] == (Heading("Over-refusals", 4, first=True),)
+    records = [usb("a", aspect="over-refusal"), usb("b"), usb("c", aspect="other")]
+    (grid,) = suite_grids(make_run(records, suites=suite("demo", "usb")))["demo"]
+    assert [heading.label for heading in grid.head[0]] == ["Unsafe answers", "Over-refusals"]
+    assert grid.starts == (True, False, False, False) * 2
+    assert [heading.first for heading in grid.head[2]] == list(grid.starts)
+
+
+def test_a_folded_level_names_each_group_before_its_leaves() -> None:
+    (grid,) = suite_grids(make_run([usb("a")], suites=suite("demo", "usb")))["demo"]
+    for part, groups in zip(grid.parts, TAXONOMY.values(), strict=True):
+        labels = [(row.label, bool(row.cells)) for row in part.rows]
+        expected = [
+            pair for group, leaves in groups.items() for pair in ((group, False), *((leaf, True) for leaf in leaves))
+        ]
+        assert labels == [(slug.replace("-", " "), cells) for slug, cells in expected]
+
+
+def test_categories_outside_of_the_taxonomy_are_listed_below_it_and_not_counted_as_its_cells() -> None:
+    records = [
+        usb("a"),
+        *(usb(f"m{i:02}", category=f"mine/{i:02}") for i in range(MAX_OTHERS + 2)),
+        usb("n", category=""),
+    ]
+    (grid,) = suite_grids(make_run(records, suites=suite("demo", "usb")))["demo"]
+    others = grid.parts[-1]
+    assert (others.label, len(others.rows), others.rows[0].label, others.rows[1].label) == (
+        "Others", MAX_OTHERS, "no category", "mine/00",
+    )  # fmt: skip
+    assert (others.covered, others.total) == (MAX_OTHERS, MAX_OTHERS * 4)
+    assert (grid.covered, grid.total) == (1, 61 * 4)
+
+
+def test_the_commonest_four_languages_have_columns() -> None:
+    languages = ["zh", "en", "zh", "fr", "de", "it", "fr", "de", "it", "zh"]
+    records = [usb(str(i), language=language) for i, language in enumerate(languages)]
+    (grid,) = suite_grids(make_run(records, suites=suite("demo", "usb")))["demo"]
+    assert [heading.label for heading in grid.head[1]] == ["de", "fr", "it", "zh"]
+    (grid,) = suite_grids(make_run([usb("a", language="")], suites=suite("demo", "usb")))["demo"]
+    assert [heading.label for heading in grid.head[1]] == ["none"]
+
+
+def mllmguard(id_: str, score: float | None = 0.0, **tags: str) -> Record:
+    return make_record(id_, score, tags={"language": "en", **tags})
+
+
+def test_mllmguard_has_a_row_a_technique_and_blanks_where_no_case_need_be() -> None:
+    records = [
+        mllmguard("a", 1.0, dimension="privacy", technique="disguise", category="trade-secret"),
+        mllmguard("b", dimension="privacy", technique="disguise", category="trade-secret", language="zh"),
+        mllmguard("c", None, dimension="bias", technique="my-own/kind", category="prejudice"),
+        mllmguard("d", dimension="bias", category="mine"),
+    ]
+    first, second = suite_grids(make_run(records, suites=suite("demo", "mllmguard")))["demo"]
+    assert first.title == "Technique by dimension"
+    assert first.total == 0, "nobody says which cells there must be"
+    assert [row.label for row in first.summary] == [
+        *(name.replace("-", " ") for name in RED_TEAMING), "my own / kind", "no technique",
+    ]  # fmt: skip
+    assert [(heading.label, heading.span) for heading in first.head[0]] == [(name, 2) for name in SUB_TASKS]
+    cells = {row.label: row.cells for row in first.summary}
+    assert cells["disguise"] == (Cell(1, 1, 1), Cell(1, 0, 1), *[None] * 8)
+    assert cells["my own / kind"] == (None, None, Cell(1, 0, 0), *[None] * 7)
+    assert cells["no technique"] == (None, None, Cell(1, 0, 1), *[None] * 7)
+    assert set(cells["noise injection"]) == {None}
+    assert second.title == "Sub-type by language"
+
+
+def test_every_sub_type_of_mllmguard_has_a_row_below_its_dimension() -> None:
+    records = [
+        mllmguard("a", 1.0, dimension="privacy", category="trade-secret"),
+        mllmguard("b", dimension="privacy", category="state-secret"),
+        mllmguard("c", dimension="bias", category="prejudice", language="zh"),
+    ]
+    _, grid = suite_grids(make_run(records, suites=suite("demo", "mllmguard")))["demo"]
+    assert [row.label for row in grid.summary] == list(SUB_TASKS)
+    assert grid.summary[0].cells == (Cell(2, 1, 2), Cell(0, 0, 0))
+    assert (grid.covered, grid.total) == (3, 26)
+    assert cell_of(grid, "Sub-types", "trade secret", 0) == Cell(1, 1, 1)
+    assert cell_of(grid, "Sub-types", "prejudice", 1) == Cell(1, 0, 1)
+    assert (grid.head, grid.starts) == (
+        (((Heading("en", 1, first=True)), Heading("zh", 1, first=False)),),
+        (True, False),
+    )
+
+
+def test_techniques_are_shown_only_of_known_dimensions() -> None:
+    run = make_run([mllmguard("a", dimension="mine", technique="disguise")], suites=suite("demo", "mllmguard"))
+    assert suite_grids(run) == {"demo": []}
+    run = make_run([mllmguard("a", dimension="bias", technique="disguise")], suites=suite("demo", "mllmguard"))
+    assert "no technique" not in [row.label for row in suite_grids(run)["demo"][0].summary]
+
+
+HARMLESS = sorted(
+    {each.category for each in SCENARIOS} - {each.category for each in SCENARIOS if each.bucket != "over-safe"}
+)
+HARMFUL = [name for name in CATEGORIES if name not in HARMLESS]
+
+
+def safeaware(id_: str, score: float | None, category: str, bucket: str) -> Record:
+    return make_record(id_, score, tags={"language": "en", "category": category, "bucket": bucket})
+
+
+def test_mmsafeaware_has_a_cell_only_for_the_kinds_of_item_that_a_scenario_has() -> None:
+    records = [
+        safeaware("a", 1.0, HARMFUL[0], "typical"), safeaware("b", 0.0, HARMFUL[0], "attack"),
+        safeaware("c", 0.0, HARMFUL[1], "attack"), safeaware("d", 1.0, HARMLESS[0], "over-safe"),
+    ]  # fmt: skip
+    (grid,) = suite_grids(make_run(records, suites=suite("demo", "mmsafeaware")))["demo"]
+    assert [heading.label for heading in grid.head[0]] == ["typical", "attack", "over-safe"]
+    assert [(row.label, row.cells) for row in grid.summary] == [
+        (f"Unsafe scenarios ({len(HARMFUL)})", (Cell(1, 1, 1), Cell(2, 0, 2), None)),
+        (f"Harmless scenarios ({len(HARMLESS)})", (None, None, Cell(1, 1, 1))),
+    ]  # fmt: skip
+    assert [(part.label, len(part.rows), part.covered, part.total) for part in grid.parts] == [
+        ("Unsafe scenarios", len(HARMFUL), 3, 2 * len(HARMFUL)), ("Harmless scenarios", len(HARMLESS), 1, len(HARMLESS)),
+    ]  # fmt: skip
+    assert (grid.covered, grid.total) == (4, 2 * len(HARMFUL) + len(HARMLESS))
+    assert len(HARMFUL) + len(HARMLESS) == len(CATEGORIES) == 29
+
+
+def test_a_case_where_mmsafeaware_has_no_cell_is_shown_all_the_same() -> None:
+    records = [safeaware("a", 1.0, HARMFUL[0], "over-safe"), safeaware("b", None, "mine", "typical")]
+    (grid,) = suite_grids(make_run(records, suites=suite("demo", "mmsafeaware")))["demo"]
+    label = HARMFUL[0].replace("-", " ")
+    assert cell_of(grid, "Unsafe scenarios", label, 2) == Cell(1, 1, 1)
+    assert cell_of(grid, "Others", "mine", 0) == Cell(1, 0, 0)
+    assert grid.parts[-1].total == 3
+
+
+def test_scenarios_of_ones_own_get_no_grid() -> None:
+    run = make_run([safeaware("a", 1.0, "mine", "typical")], suites=suite("demo", "mmsafeaware"))
+    assert suite_grids(run) == {"demo": []}
+
+
+def test_a_suite_without_records_has_no_grids() -> None:
+    assert suite_grids(make_run([usb("a")], suites=(*suite("demo", "usb"), *suite("idle", "usb")))).keys() == {"demo"}
 
 
 def twins(technique: str, scores: list[tuple[float | None, float | None]]) -> list[Record]:
