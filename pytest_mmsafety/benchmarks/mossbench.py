@@ -19,7 +19,7 @@ STIMULI = ("exaggerated-risk", "negated-harm", "counterintuitive-interpretation"
 def load(root: Path, suite: str) -> list[Case]:
     """Read the probes in the order of ``information.csv``; *root* is its folder or the one that holds it.
 
-    Raises :class:`SuiteError` for a layout or a row that is not as published. Part of the probes is fine.
+    Raises :class:`DataError` for a layout or a row that is not as published. Part of the probes is fine.
     A probe without an image becomes a case that says why it is skipped.
     """
     table = find_table(root, (TABLE, f"*/{TABLE}"))

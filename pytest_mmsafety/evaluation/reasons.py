@@ -9,6 +9,7 @@ from pytest_mmsafety.gates import Gate
 from pytest_mmsafety.metrics import title_of
 from pytest_mmsafety.statistics.decisions import HOLDS, UNDECIDED, VIOLATED, BoundTest, Decision, Stopped
 from pytest_mmsafety.statistics.estimates import Estimate
+from pytest_mmsafety.verdicts import reads_exactly
 
 _REMEDY = "name a stronger judge (--judge) or have a sample labelled (mmsafety judge label)"
 
@@ -32,8 +33,8 @@ def unscored(gate: Gate, count: int, answers: int, judge: str, said: str) -> str
     """For a gate with too many unscored answers; of most *judge* said *said*, both empty if there was none."""
     by = f" ({judge}: {said})" if judge else ""
     reason = f"{count} of {plural(answers, 'answer')} unscored{by}, more than the {gate.max_unscored:.0%} allowed"
-    if not judge.startswith("guardrank-mini/"):
-        return reason
+    if not judge or reads_exactly(judge):
+        return reason  # the answers themselves cannot be read: another judge would not help
     return f"{reason}; {_REMEDY}"
 
 
