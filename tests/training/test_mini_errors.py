@@ -64,6 +64,15 @@ def test_a_source_unlike_answers_to_requests_is_not_in_its_language_either() -> 
     assert errors.best({"source": "diasafety"}).n == 21
 
 
+def test_a_language_of_unlike_answers_alone_has_the_errors_of_the_whole() -> None:
+    errors = errors_of({"figures": [figure("jade", language="zh"), figure("diasafety")]}, "guardrank-mini/1")
+    assert errors.best({"language": "en"}) == errors.best({})
+    assert [dict(stratum.by) for stratum in errors.strata] == [
+        {}, {"language": "zh"}, {"source": "jade"}, {"source": "diasafety"},
+    ]  # fmt: skip
+    assert all(stratum.n for stratum in errors.strata)
+
+
 def test_refusals_have_a_stratum_where_they_were_measured_and_partial_ones_none() -> None:
     harm, refusal = figure(), figure("two", [3] * 9, head="refusal", how="questions")
     errors = errors_of({"figures": [harm, refusal, figure(head="partial", numbers=[8] * 9)]}, "guardrank-mini/1")

@@ -22,8 +22,8 @@ def errors_of(card: Mapping[str, Any], judge: str) -> JudgeErrors:
     """
     unlike = {source.name for source in SOURCES if not source.alike}
     harm, refusal = (_once(card["figures"], head) for head in ("harm", "refusal"))
-    languages = sorted({one["language"] for one in harm})
     whole = [one for one in harm if one["source"] not in unlike]
+    languages = sorted({one["language"] for one in whole})
     strata = [
         _stratum({}, whole),
         *(_stratum({"language": name}, [one for one in whole if one["language"] == name]) for name in languages),
