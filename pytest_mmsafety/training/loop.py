@@ -380,4 +380,5 @@ def _write_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str
         require("safetensors.torch").save_file(plain, beside, metadata)
         beside.replace(path)
     finally:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what went wrong before says more
+            beside.unlink(missing_ok=True)

@@ -15,7 +15,7 @@ import torch
 import transformers as hf
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from pytest_mmsafety.errors import SetupError
@@ -276,6 +276,17 @@ def test_a_state_holds_what_the_optimizer_knows_and_no_half_of_it_is_left(tmp_pa
     with safe_open(tmp_path / STATE, framework="pt") as file:
         assert file.metadata().keys() == {"facts", "state"}
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([STATE, f"best-{STATE}", "best.safetensors"])
+
+
+def test_what_kept_a_state_from_being_written_is_said(tmp_path: Path) -> None:
+    folder = tmp_path / "taken"
+
+    def take(_: int, __: float) -> None:
+        folder.rmdir()
+        folder.touch()
+
+    with pytest.raises(SafetensorError, match="Not a directory"):
+        train(trainee(), DATA, PLAN, folder, save_every=1, on_step=take)
 
 
 def test_a_state_without_a_word_of_what_it_is_is_refused(tmp_path: Path) -> None:

@@ -137,6 +137,15 @@ def test_a_cache_whose_place_was_taken_meanwhile_is_one_line(tmp_path: Path) -> 
     assert [path.name for path in tmp_path.iterdir()] == ["states"], "no half of a cache is left"
 
 
+def test_a_cache_whose_folder_was_taken_meanwhile_is_one_line(tmp_path: Path) -> None:
+    def take(_: int, __: int) -> None:
+        (tmp_path / "deep").rmdir()
+        (tmp_path / "deep").touch()
+
+    with pytest.raises(SetupError, match=r"^--cache: .*states: cannot be written: Not a directory$"):
+        hidden_states(ANSWERS[:1], tmp_path / "deep" / "states", take)
+
+
 def test_a_training_with_a_teacher_says_so_and_changes_one_factor_alone(tmp_path: Path) -> None:
     answers = [*labelled("one", 8), *labelled("two", 8)]
     lines: list[str] = []

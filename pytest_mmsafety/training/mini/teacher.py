@@ -7,6 +7,7 @@ and stay behind.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -67,7 +68,8 @@ def _keep(cache: Path, states: NDArray[np.float16], digest: str) -> None:
     except OSError as error:
         raise SetupError(f"--cache: {cache}: cannot be written: {error.strerror or error}") from error
     finally:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what went wrong before says more
+            beside.unlink(missing_ok=True)
 
 
 def _read_all(answers: Sequence[LabelledAnswer], report: Callable[[int, int], None]) -> NDArray[np.float32]:
