@@ -53,8 +53,9 @@ def read_labels(
         named = {_plain(word) for word in positive}
         if not named & set(words):
             there, wanted = sorted({*words} - {""}), ", ".join(sorted(named))
-            hint = nearest(wanted, there)
-            raise DataError(f"--positive {wanted}", f"no label is that; there are {', '.join(there)[:200]}", hint)
+            raise DataError(
+                f"--positive {wanted}", f"no label is that; there are {', '.join(there)[:200]}", _hints(named, there)
+            )
         return ParsedLabels([None if not word else int(word in named) for word in words], 2)
     numbers = [_number(*item) for item in zip(words, expected, places, strict=True)]
     known = {number for number in numbers if number is not None}
@@ -67,6 +68,13 @@ def read_labels(
         place = next(place for place, number in zip(places, numbers, strict=True) if number and number > 1)
         raise DataError(place, "label above 1; expected 0 or 1 on the binary scale")
     return ParsedLabels(numbers, LEVELS if scale == "levels" or worst > 1 else 2)
+
+
+def _hints(named: Collection[str], there: Sequence[str]) -> str:
+    """The nearest label to each word, and to which one where there are several."""
+    if len(named) == 1:
+        return nearest(next(iter(named)), there)
+    return "".join(nearest(word, there).replace("; ", f"; {word}: ", 1) for word in sorted(named))
 
 
 def _plain(cell: Any) -> str:

@@ -129,6 +129,15 @@ def test_words_of_ones_own_leave_every_other_word_as_expected() -> None:
         read(["ja", "nein", ""], positive=["Jaa"])
 
 
+def test_each_misspelt_word_of_ones_own_is_told_the_nearest() -> None:
+    with pytest.raises(DataError) as error:
+        read(["schlecht", "gut", "vielleicht"], positive=["schlect", "viellecht", "xyz"])
+    assert str(error.value) == (
+        "--positive schlect, viellecht, xyz: no label is that; there are gut, schlecht, vielleicht"
+        "; schlect: did you mean 'schlecht'?; viellecht: did you mean 'vielleicht'?"
+    )
+
+
 def test_no_labels_are_no_error() -> None:
     assert read([]) == ([], 2)
     assert read(["", None, float("nan"), "unsure"]) == ([None] * 4, 2)
