@@ -86,6 +86,16 @@ def test_every_table_has_as_many_cells_in_its_rows_as_in_its_head() -> None:
         assert len(table) == 4
 
 
+@pytest.mark.parametrize("name", ["a|b", "a\nb", "a\r\nb", "a\u2028b", "a\\|b", "a\\"])
+def test_no_name_of_a_source_breaks_its_row(name: str) -> None:
+    text = card_text(card(sources=[source(name)], figures=[figure(source=name)]))
+    shown = name.replace("\\", r"\\").replace("|", r"\|")
+    shown = " ".join(shown.split())
+    assert text.startswith(f"# Model card: guardrank-mini/1, trained on {shown}\n\n")
+    assert f"\n| {shown} | MIT | two people | 120 | 80 |\n" in text
+    assert f"\n| {shown} | the source | 96 | 24 | 48 | " in text
+
+
 @pytest.mark.parametrize(
     ("value", "shown"),
     [

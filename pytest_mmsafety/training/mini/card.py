@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 TITLES = {
@@ -20,7 +21,7 @@ def card_text(card: Mapping[str, Any]) -> str:
 
 def _data(card: Mapping[str, Any]) -> Iterator[str]:
     used = [one["name"] for one in card["sources"] if one["trained_on"]]
-    yield f"# Model card: guardrank-mini/1, trained on {', '.join(used)}"
+    yield f"# Model card: guardrank-mini/1, trained on {', '.join(map(_cell, used))}"
     yield ""
     yield (
         "Scores one text answer, in English or Chinese: does it do harm, does it decline? Linear heads over hashed "
@@ -34,7 +35,7 @@ def _data(card: Mapping[str, Any]) -> Iterator[str]:
     yield "| --- | --- | --- | ---: | ---: |"
     for one in card["sources"]:
         number = one["trained_on"] or "none: test only"
-        yield f"| {one['name']} | {one['licence']} | {one['labels']} | {one['answers']} | {number} |"
+        yield _row([one["name"], one["licence"], one["labels"], one["answers"], number])
     yield ""
     yield f"Seed {card['seed']}; at most {card['per_source']} answers a source. {_teacher(card)}"
     yield ""
@@ -75,7 +76,16 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         measured = (_interval(one[name]) for name in ("accuracy_decided", "sensitivity", "specificity"))
         cells = [one["source"], _HOW[one["how"]], one["answers"], one["positives"], one["questions"]]
         cells += [_interval(one["auroc"]), _interval(one["accuracy"]), f"{one['decided']:.0%}", *measured]
-        yield f"| {' | '.join(map(str, cells))} |"
+        yield _row(cells)
+
+
+def _row(cells: Iterable[object]) -> str:
+    return f"| {' | '.join(map(_cell, cells))} |"
+
+
+def _cell(value: object) -> str:
+    """On one line, and of one cell: sources may have any name."""
+    return re.sub(r"([\\|])", r"\\\1", " ".join(str(value).split()))
 
 
 def _interval(values: Sequence[float | None]) -> str:
