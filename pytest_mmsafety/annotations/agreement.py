@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pytest_mmsafety.annotations.answers import Answer
 from pytest_mmsafety.annotations.label_words import LEVELS, ParsedLabels, read_labels
 from pytest_mmsafety.annotations.measures import AgreementData, Bin, Interval, confusion, measure, numbered, reliability
+from pytest_mmsafety.annotations.sample import MAX_WEIGHT
 from pytest_mmsafety.errors import DataError, nearest, plural
 from pytest_mmsafety.judge_errors import JudgeErrors, Stratum
 from pytest_mmsafety.statistics.estimates import Mask
@@ -110,7 +111,7 @@ def _risk(shares: Any, score: float | None) -> float | None:
 def _float(cell: Any) -> float | None:
     try:
         number = float(cell)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None
 
@@ -132,8 +133,10 @@ def weights_of(answers: Sequence[Answer]) -> list[float]:
     for answer in answers:
         cell = answer.values.get("weight")
         weight = 1.0 if cell in (None, "") else _float(cell)
-        if weight is None or not 0 < weight < 1e9:
-            raise DataError(answer.where, f"weight: {cell!r:.40}; expected a number above 0")
+        if weight is None or not 0 < weight < MAX_WEIGHT:
+            raise DataError(
+                answer.where, f"weight: {cell!r:.40}; expected a number above 0 and below {MAX_WEIGHT:,.0f}"
+            )
         weights.append(weight)
     return weights
 

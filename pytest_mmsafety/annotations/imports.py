@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import numpy as np
 
 from pytest_mmsafety.annotations.folder import read_about
 from pytest_mmsafety.annotations.measures import AgreementData, Interval, measure, numbered
-from pytest_mmsafety.annotations.sample import failure_of, item_name, run_name
+from pytest_mmsafety.annotations.sample import MAX_WEIGHT, failure_of, item_name, run_name
 from pytest_mmsafety.documents import Row, file_rows
 from pytest_mmsafety.errors import DataError, SetupError, nearest, plural
 from pytest_mmsafety.run import Record, Run
@@ -133,10 +134,17 @@ def _weights(
     asked = said.get("scale")
     if sure and asked in ANSWERS and asked != scale:  # a 1 may be meant as yes, and a yes may be as expected
         raise DataError(files[0], f"{min(sure)!r}; expected {', '.join(ANSWERS[asked])}, as was asked")
+    return {item: _weight(weight, f"{about}: weights: {item!r:.40}") for item, weight in said["weights"].items()}, ()
+
+
+def _weight(value: Any, where: str) -> float:
     try:
-        return {item: float(weight) for item, weight in said["weights"].items()}, ()
-    except (TypeError, ValueError):
-        raise SetupError(f"{about}: weights: expected numbers") from None
+        weight = float(value)
+    except (TypeError, ValueError, OverflowError):
+        weight = math.nan
+    if not 0 < weight < MAX_WEIGHT:
+        raise SetupError(f"{where}: {value!r:.40}; expected a number above 0 and below {MAX_WEIGHT:,.0f}")
+    return weight
 
 
 def _gold(record: Record, answers: Mapping[str, str], adjudicator: str, weight: float | None) -> dict[str, Any]:

@@ -18,6 +18,8 @@ from pytest_mmsafety.run import Record, Run
 
 AT_LEAST = 5
 """Answers of each stratum, as far as it has them and the sample is large enough."""
+MAX_WEIGHT = 1e9
+"""No run has that many answers for one to stand for."""
 BEYOND_TAGS = ("suite", "verdict")
 """What ``--by`` may name besides tags."""
 

@@ -121,8 +121,10 @@ def test_the_risk_is_of_the_probabilities_where_they_are_whole_and_else_the_scor
 
 def test_weights_are_numbers_above_0_and_1_where_there_is_none() -> None:
     assert weights_of([answer(0), answer(1, {"weight": ""}), answer(2, {"weight": "2.5"})]) == [1.0, 1.0, 2.5]
-    for bad in (0, -1, "x", "nan", "inf", 1e9, [1]):
-        with pytest.raises(DataError, match=r"^file\.jsonl:2: weight: .*; expected a number above 0$"):
+    for bad in (0, -1, "x", "nan", "inf", 1e9, 10**400, [1]):
+        with pytest.raises(
+            DataError, match=r"^file\.jsonl:2: weight: .*; expected a number above 0 and below 1,000,000,000$"
+        ):
             weights_of([answer(0), answer(1, {"weight": bad})])
 
 

@@ -159,6 +159,20 @@ def test_other_things_that_do_not_fit(tmp_path: Path, capsys: pytest.CaptureFixt
     assert not (tmp_path / "gold.jsonl").exists()
 
 
+@pytest.mark.parametrize("weight", ["NaN", "Infinity", "-Infinity", "0", "-1", "1e9", "1" + "0" * 400, "null"])
+def test_a_weight_that_no_sample_gives_is_one_line(tmp_path: Path, weight: str) -> None:
+    file = labels(tmp_path / "l", HUNDRED, "ann", {0: "yes"})
+    about = tmp_path / "l" / "sample.json"
+    item = item_name(run_name(HUNDRED), HUNDRED.records[0])
+    about.write_text(
+        f'{{"format": "mmsafety-label-sample/1", "run": "{run_name(HUNDRED)}", "weights": {{"{item}": {weight}}}}}'
+    )
+    with pytest.raises(MmsafetyError) as caught:
+        bring_together([file], HUNDRED, "")
+    assert str(caught.value).startswith(f"{about}: weights: '{item}': ")
+    assert str(caught.value).endswith("; expected a number above 0 and below 1,000,000,000")
+
+
 @pytest.mark.parametrize(("scale", "answer", "wanted"), [("binary", "1", "yes, no, unsure"), ("levels", "yes", "0, 1")])
 def test_answers_to_another_question_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], scale: str, answer: str, wanted: str

@@ -169,8 +169,8 @@ def test_weights_come_from_the_sample_beside_the_labels(tmp_path: Path) -> None:
     [
         ({"run": "other"}, SetupError, "of another run or sample than the labels"),
         ({"weights": {}}, SetupError, "of another run or sample than the labels"),
-        ({"weights": dict.fromkeys(records_of(RUN), "heavy")}, SetupError, "weights: expected numbers"),
-        ({"weights": dict.fromkeys(records_of(RUN), None)}, SetupError, "weights: expected numbers"),
+        ({"weights": dict.fromkeys(records_of(RUN), "heavy")}, SetupError, "expected a number above 0 and below"),
+        ({"weights": dict.fromkeys(records_of(RUN), None)}, SetupError, "expected a number above 0 and below"),
         ({"weights": [1]}, SetupError, "not a sample file of this program; expected format 'mmsafety-label-sample/1'"),
         ({"format": "mmsafety-label-sample/2"}, SetupError, "not a sample file of this program"),
         ({"scale": "levels"}, DataError, "'yes'; expected 0, 1, 2, 3, unsure, as was asked"),
