@@ -71,6 +71,8 @@ class Grid:
     covered: int
     total: int
     """Cells that the benchmark has; 0 if that is not known."""
+    outside: int
+    """Cases that no cell counts."""
 
 
 def suite_grids(run: Run) -> dict[str, list[Grid]]:
@@ -96,9 +98,9 @@ def suite_grids(run: Run) -> dict[str, list[Grid]]:
 def _usb(records: Sequence[Record]) -> Iterator[Grid]:
     places = {record.tags.get("category", "") for record in records}
     known = {f"{group}/{leaf}" for groups in TAXONOMY.values() for group, leaves in groups.items() for leaf in leaves}
-    if not places & known:
-        return
     aspects = [aspect for aspect in (VULNERABILITY, OVER_REFUSAL) if aspect in _values(records, "aspect")]
+    if not aspects or not places & known:
+        return
     languages = _languages(records)
     columns = [(aspect, language, modality) for aspect in aspects for language in languages for modality in MODALITIES]
     counted = _Counts(records, ("category", "aspect", "language", "modality"))
@@ -115,6 +117,7 @@ def _usb(records: Sequence[Record]) -> Iterator[Grid]:
             rows += [_row(f"{group}/{leaf}", columns, counted, label=_words(leaf)) for leaf in leaves]
         parts.append(_folded(_words(level), rows))
     yield _grid(
+        counted,
         "Cells: category, modality, language, aspect",
         "R and S say whether image (I) and text (T) are risky or safe: RIST is a risky image with a safe text.",
         ("Level 2 (categories)", "categories"),
@@ -138,14 +141,16 @@ def _mllmguard(records: Sequence[Record]) -> Iterator[Grid]:
         rows.append(_row("", columns, counted, label="no technique"))
     rows = [_only([False] * len(columns), row) for row in rows]
     lead = "The failing share. Blank: there is no such case, nor need there be one."
+    names_of_rows = ("Technique", "")
     yield replace(
-        _grid("Technique by dimension", lead, ("Technique", ""), columns=columns, summary=rows, parts=[]), total=0
+        _grid(counted, "Technique by dimension", lead, names_of_rows, columns=columns, summary=rows, parts=[]), total=0
     )
     counted = _Counts(records, ("category", "language"))
     singles = [(language,) for language in languages]
     rows = [_sum(_words(dimension), names, singles, counted) for dimension, names in SUB_TASKS.items()]
     part = _part("Sub-types", [name for names in SUB_TASKS.values() for name in names], singles, counted)
     yield _grid(
+        counted,
         "Sub-type by language",
         "The failing share.",
         ("Dimension", "sub-types"),
@@ -177,6 +182,7 @@ def _mmsafeaware(records: Sequence[Record]) -> Iterator[Grid]:
         parts.append(_folded(label, listed))
     others = _values(records, "category") - set(CATEGORIES)
     yield _grid(
+        counted,
         "Scenario by kind of item",
         "The share of wrong answers.",
         ("Scenarios", "scenarios"),
@@ -202,6 +208,10 @@ class _Counts:
             self._cases[place] += 1
             self._scored[place] += state in (EXPECTED, FAILING)
             self._failing[place] += state == FAILING
+
+    @property
+    def cases(self) -> int:
+        return self._cases.total()
 
     def cell(self, places: Iterable[Place]) -> Cell:
         listed = list(places)
@@ -249,6 +259,7 @@ def _folded(label: str, rows: Sequence[GridRow]) -> GridPart:
 
 
 def _grid(  # noqa: PLR0913 - the parts of a table
+    counted: _Counts,
     title: str,
     lead: str,
     names: tuple[str, str],
@@ -259,7 +270,9 @@ def _grid(  # noqa: PLR0913 - the parts of a table
     titles: Mapping[str, str] | None = None,
 ) -> Grid:
     """*names* are those of the rows: of the summary, and of the parts."""
-    whole = [part for part in parts if part.label != "Others"] or [_folded("", summary)]
+    every = parts or [_folded("", summary)]
+    whole = [part for part in every if part.label != "Others"]
+    shown = sum(cell.cases for part in every for row in part.rows for cell in row.cells if cell)
     return Grid(
         title=title,
         lead=lead,
@@ -271,6 +284,7 @@ def _grid(  # noqa: PLR0913 - the parts of a table
         parts=tuple(parts),
         covered=sum(part.covered for part in whole),
         total=sum(part.total for part in whole),
+        outside=counted.cases - shown,
     )
 
 

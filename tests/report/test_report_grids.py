@@ -148,6 +148,22 @@ def test_the_commonest_four_languages_have_columns() -> None:
     assert [heading.label for heading in grid.head[1]] == ["none"]
 
 
+@pytest.mark.parametrize("aspect", ["", "other"])
+def test_usb_cases_without_a_known_aspect_get_no_grid(aspect: str) -> None:
+    assert suite_grids(make_run([usb("a", aspect=aspect)], suites=suite("demo", "usb"))) == {"demo": []}
+
+
+@pytest.mark.parametrize("change", [{"aspect": "other"}, {"modality": ""}, {"language": "la", "modality": "RIRI"}])
+def test_cases_without_a_cell_of_usb_are_counted_beside_its_grid(tmp_path: Path, change: dict[str, str]) -> None:
+    run = make_run([usb("a"), usb("b", **change), usb("c", **change)], suites=suite("demo", "usb"))
+    (grid,) = suite_grids(run)["demo"]
+    assert (grid.covered, grid.outside) == (1, 2)
+    assert (
+        "2 cases have no cell here: a tag is missing or has a value without a column or row."
+        in page(run, tmp_path).text
+    )
+
+
 def mllmguard(id_: str, score: float | None = 0.0, **tags: str) -> Record:
     return make_record(id_, score, tags={"language": "en", **tags})
 
@@ -167,6 +183,7 @@ def test_mllmguard_has_a_row_a_technique_and_blanks_where_no_case_need_be() -> N
     ]  # fmt: skip
     assert [(heading.label, heading.span) for heading in first.head[0]] == [(name, 2) for name in SUB_TASKS]
     cells = {row.label: row.cells for row in first.summary}
+    assert (first.outside, second.outside) == (0, 1), "the category of one's own has no row"
     assert cells["disguise"] == (Cell(1, 1, 1), Cell(1, 0, 1), *[None] * 8)
     assert cells["my own / kind"] == (None, None, Cell(1, 0, 0), *[None] * 7)
     assert cells["no technique"] == (None, None, Cell(1, 0, 1), *[None] * 7)
@@ -234,6 +251,7 @@ def test_a_case_where_mmsafeaware_has_no_cell_is_shown_all_the_same() -> None:
     assert cell_of(grid, "Unsafe scenarios", label, 2) == Cell(1, 1, 1)
     assert cell_of(grid, "Others", "mine", 0) == Cell(1, 0, 0)
     assert grid.parts[-1].total == 3
+    assert grid.outside == 0
 
 
 def test_scenarios_of_ones_own_get_no_grid() -> None:
