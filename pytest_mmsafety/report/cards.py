@@ -96,7 +96,7 @@ def _reserved(gate: Gate, ranked: Sequence[Record], share: int) -> list[Record]:
     unscored = [record for record in of_gate if state_of(record) == UNSCORED]
     unscored.sort(key=lambda record: anchor_of(record, "case"))
     first = [*failing, *unscored[: share - len(failing)]]
-    return [*first, *of_gate[: share - len(first)]]
+    return list({record.key: record for record in (*first, *of_gate)}.values())[:share]
 
 
 def make_card(record: Record, facets: Facets, gallery: Gallery) -> Card:

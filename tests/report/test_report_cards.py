@@ -16,6 +16,7 @@ from pytest_mmsafety.report.cards import (
     MAX_IMAGES,
     MAX_REASON,
     MAX_TEXT,
+    RESERVED,
     Card,
     anchor_of,
     choose,
@@ -86,6 +87,14 @@ def test_half_of_a_gates_part_is_failing_and_half_unscored() -> None:
     of_gate = [state_of(record) for record in chosen if record.tags]
     assert (of_gate.count("failing"), of_gate.count("unscored")) == (125, 125)
     assert len(chosen) == MAX_CARDS
+
+
+@pytest.mark.parametrize(("bad", "odd"), [(300, 0), (0, 300), (200, 20), (20, 200)])
+def test_a_gate_fills_its_part_with_whatever_it_has(bad: int, odd: int) -> None:
+    tags = {"language": "zh"}
+    records = [*failing(600), *failing(bad, "z", 0.1, tags=tags), *failing(odd, "u", tags=tags, verdicts=())]
+    chosen = choose(records, [make_result("failed", blocks=True, where={"language": ("zh",)})])
+    assert sum(bool(record.tags) for record in chosen) == min(RESERVED, bad + odd)
 
 
 def test_a_gate_that_applies_to_nothing_takes_no_room() -> None:
