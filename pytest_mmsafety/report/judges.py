@@ -71,11 +71,12 @@ def judge_rows(run: Run, judge_errors: Mapping[str, JudgeErrors]) -> list[JudgeR
     for record in run.records:
         for place, verdict in enumerate(record.verdicts):
             spoken = counts.setdefault(verdict.judge, Counter())
+            spoken["verdicts"] += 1
             spoken["gated"] += not place
             spoken["unscored" if verdict.score is None else "scored"] += 1
             spoken["failing"] += bool(verdict.score)
             asked.setdefault(verdict.judge, set()).add(record.expected)
-    names = sorted(counts, key=lambda name: -counts[name].total())[:MAX_JUDGES]
+    names = sorted(counts, key=lambda name: -counts[name]["verdicts"])[:MAX_JUDGES]
     return [_row(name, counts[name], asked[name], judge_errors) for name in names]
 
 

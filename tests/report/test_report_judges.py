@@ -160,6 +160,14 @@ def test_a_judge_that_spoke_more_stands_above_one_that_spoke_less() -> None:
     assert [row.gated for row in rows(records[:2])] == [True, False], "as often as another: as they came"
 
 
+def test_a_verdict_counts_once_however_it_came_out() -> None:
+    records = [
+        make_record("a", 1.0, judge="fails/1"),
+        *(make_record(i, verdicts=(make_verdict(), make_verdict(0.0, "passes/1"))) for i in range(2)),
+    ]
+    assert [row.name for row in rows(records)] == ["yes-no/1", "passes/1", "fails/1"]
+
+
 def test_judges_and_parts_beyond_the_limit_are_left_out() -> None:
     many = tuple(make_verdict(0.0, f"j{i:02}/1") for i in range(MAX_JUDGES + 3))
     assert [row.name for row in rows([make_record(verdicts=many)])] == [f"j{i:02}/1" for i in range(MAX_JUDGES)]
