@@ -125,7 +125,8 @@ def point_interval(low: float, high: float) -> str:
 
 def points(share: float, *, signed: bool = False) -> str:
     """``0.021`` as ``2.1 points``: differences of percentages are no percentages."""
-    number = f"{100 * share:{'+' if signed and share else ''}.1f}".replace("-", "\N{MINUS SIGN}")
+    sign = "\N{MINUS SIGN}" if share < 0 else "+" if signed and share else ""
+    number = f"{sign}{100 * abs(share):.1f}"
     if share and not float(f"{100 * share:.1f}"):
-        number = "under 0.1"
+        number = "under 0.1" if share > 0 else "above \N{MINUS SIGN}0.1"
     return f"{number}{_SPACE}points"

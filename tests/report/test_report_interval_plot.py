@@ -109,6 +109,8 @@ def test_every_change_lies_on_its_axis(numbers: list[float]) -> None:
         (0.021, "2.1 points", "+2.1 points"),
         (-0.021, "-2.1 points", "-2.1 points"),
         (0.0004, "under 0.1 points", "under 0.1 points"),
+        (-0.0004, "above -0.1 points", "above -0.1 points"),
+        (-0.0, "0.0 points", "0.0 points"),
         (0.0006, "0.1 points", "+0.1 points"),
         (1.0, "100.0 points", "+100.0 points"),
     ],
@@ -121,3 +123,4 @@ def test_differences_are_given_in_points(share: float, unsigned: str, signed: st
 def test_an_interval_of_a_difference_names_its_unit_once() -> None:
     assert spaced(point_interval(-0.02, 0.011)) == "-2.0 to +1.1 points"
     assert spaced(point_interval(0.0, 0.0003)) == "0.0 to under 0.1 points"
+    assert spaced(point_interval(-0.0004, 0.0003)) == "above -0.1 to under 0.1 points"
