@@ -75,7 +75,7 @@ class Page:
             **arguments,
             "batch size": f"{settings.batch_size}",
             "samples": f"{settings.samples}",
-            "subset": f"{settings.subset:.0%}",
+            "subset": f"{100 * settings.subset:g}%",
             "early stop": "yes" if settings.early_stop else "no",
             "target calls": f"{settings.target_calls:,}",
         }

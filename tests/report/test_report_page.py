@@ -45,6 +45,11 @@ def test_settings_that_were_not_given_have_their_defaults() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(("subset", "words"), [(0.005, "0.5%"), (0.07, "7%"), (0.999, "99.9%"), (1 / 3, "33.3333%")])
+def test_a_small_subset_is_not_rounded_away(subset: float, words: str) -> None:
+    assert built(make_run(settings=RunSettings("my-model", subset=subset))).settings["subset"] == words
+
+
 def test_tokens_are_those_that_lead_to_a_card() -> None:
     gates = (make_result(where={"language": ("zh",)}), make_result())
     found = built(make_run([make_record(tags={"language": "en"}), make_record("b", 1.0)], gates=gates))
