@@ -150,6 +150,7 @@ def _bounds(gate: Gate) -> dict[str, float | None]:
 def _change(gate: Gate, change: Interval) -> Measure:
     margin = None if gate.max_regression == 1 else gate.max_regression
     difference, low, high = change.value, change.low, change.high
+    what = "than the baseline" if difference else "since the baseline"
     value = "no change" if not difference else f"{points(abs(difference))} {'worse' if difference > 0 else 'better'}"
     interval = point_interval(low, high)
     bound = "" if margin is None else f"at most {points(margin)} worse"
@@ -157,10 +158,10 @@ def _change(gate: Gate, change: Interval) -> Measure:
         change_axis([low, high, margin or 0.0]),
         difference,
         (low, high),
-        f"{value}, {interval}, {bound}",
+        ", ".join(text for text in (f"{value} {what}", interval, bound) if text),
         at_most=None if margin is None else (margin, bound),
     )
-    return Measure("than the baseline" if difference else "since the baseline", value, interval, bound, "", picture)
+    return Measure(what, value, interval, bound, "", picture)
 
 
 def _numbers(result: GateResult, judges: str) -> Iterator[tuple[str, str]]:
@@ -175,7 +176,7 @@ def _numbers(result: GateResult, judges: str) -> Iterator[tuple[str, str]]:
     yield "p-value", _p(result.p_value)
     yield "p-value among its family", _p(result.adjusted_p)
     yield "Rule", _rule(gate)
-    yield "Confidence", f"{100 * (1 - gate.alpha):.4g}\N{NO-BREAK SPACE}%"
+    yield "Confidence", f"{100 * (1 - gate.alpha):.10g}\N{NO-BREAK SPACE}%"
     yield "Family", f"{gate.family}, over all gates with the rule {gate.rule}" if result.p_value is not None else ""
     yield "Judged by", gate.judge or judges
     yield "Needs", ", ".join(_needs(gate))

@@ -149,6 +149,17 @@ def test_a_change_is_said_to_be_for_the_better_or_the_worse(difference: float, v
     assert spaced(found.bound) == "at most 2.0 points worse"
     assert found.picture.zero == 50.0
     assert [mark.at for mark in found.picture.marks] == [60.0]
+    label = f"{value} {what}, -5.0 to +4.0 points, at most 2.0 points worse"
+    assert spaced(found.picture.label) == label
+
+
+def test_a_picture_of_a_change_without_a_bound_says_nothing_of_one() -> None:
+    label = "no change since the baseline, -5.0 to +4.0 points"
+    assert spaced(change(0.0, -0.05, 0.04, max_regression=1.0).picture.label) == label
+
+
+def test_only_a_certain_interval_has_a_confidence_of_100_percent() -> None:
+    assert numbers(make_result(alpha=0.00001))["Confidence"] == "99.999 %"
 
 
 def test_the_picture_of_a_change_reaches_as_far_as_its_margin() -> None:
