@@ -66,6 +66,8 @@ class Leaks:
     gates: tuple[GateRow, ...]
     unjudged: int
     """Gates that were judged with a baseline or judge errors that the page was made without."""
+    unknown: int
+    """Gates of a metric that is not known here."""
 
 
 def leaks(run: Run, keys: Collection[str], baseline: Run | None, judge_errors: Mapping[str, JudgeErrors]) -> Leaks:
@@ -74,12 +76,11 @@ def leaks(run: Run, keys: Collection[str], baseline: Run | None, judge_errors: M
     kept = [record for record in run.records if record.key not in keys]
     suites = Counter(record.suite for record in run.records)
     of_suites = Counter(record.suite for record in leaked)
+    known = [result for result in run.gates if result.gate.metric in METRICS]
     again = [
         result
-        for result in run.gates
-        if result.gate.metric in METRICS
-        and not (baseline is None and missing_baseline([result.gate]))
-        and (result.raw is None or judge_errors)
+        for result in known
+        if not (baseline is None and missing_baseline([result.gate])) and (result.raw is None or judge_errors)
     ]
     return Leaks(
         listed=len(keys),
@@ -88,7 +89,8 @@ def leaks(run: Run, keys: Collection[str], baseline: Run | None, judge_errors: M
         named=tuple(sorted(record.key for record in leaked)[:_NAMED]),
         metrics=tuple(_metric_rows(leaked, kept, list(of_suites))),
         gates=tuple(_gate_rows(again, kept, baseline, judge_errors)) if leaked else (),
-        unjudged=len(run.gates) - len(again),
+        unjudged=len(known) - len(again),
+        unknown=len(run.gates) - len(known),
     )
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from report_builders import error, spaced
+from report_builders import error, page, spaced
 
 from pytest_mmsafety.gates import NOT_EVALUATED, Comparison, Counts, GateResult, Interval
 from pytest_mmsafety.judge_errors import JudgeErrors, Stratum
@@ -143,9 +144,20 @@ def test_judge_errors_correct_nothing_that_was_not_corrected() -> None:
     assert row.without.raw is None
 
 
-def test_a_gate_of_tomorrows_metric_is_not_judged_again() -> None:
-    found = found_in([make_record()], keys(1), make_result(metric="of_tomorrow"))
-    assert (found.gates, found.unjudged) == ((), 1)
+def test_a_gate_of_tomorrows_metric_is_not_judged_again_and_no_missing_file_is_blamed(tmp_path: Path) -> None:
+    odd = make_result(metric="of_tomorrow", max_regression=0.1)
+    found = found_in([make_record()], keys(1), odd)
+    assert (found.gates, found.unjudged, found.unknown) == ((), 0, 1)
+    text = page(make_run([make_record()], gates=(odd,)), tmp_path, leaked=keys(1)).text
+    assert "1 gate is not judged again: its metric is not known here." in text
+    assert "made without the baseline" not in text
+
+
+def test_each_cause_for_not_judging_a_gate_again_is_counted_by_itself(tmp_path: Path) -> None:
+    gates = (*[make_result(metric="of_tomorrow")] * 2, *[make_result(max_regression=0.1)] * 3)
+    text = page(make_run([make_record()], gates=gates), tmp_path, leaked=keys(1)).text
+    assert "2 gates are not judged again: their metrics are not known here." in text
+    assert "3 gates are not judged again: this page was made without the baseline" in text
 
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=20))
