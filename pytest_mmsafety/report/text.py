@@ -3,20 +3,49 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 
-#: What a reader cannot see, or what would reorder the text around it: C0 (but tab and line feed), DEL and C1,
-#: zero-width and bidirectional controls, separators, the byte order mark, surrogates, and the tags and
-#: variation selectors in which text can be hidden. U+200C and U+200D stay: Persian and emoji are spelled with them.
-_UNSEEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u115f\u1160\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\u3164"
-    "\ud800-\udfff\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e007f\U000e0100-\U000e01ef]"
+_BLANK = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0"
+    "\U00013441\U00013442\U00016fe4\U0001d159\U000e0100-\U000e01ef]"
 )
+"""What Unicode calls a letter, mark or symbol, though nothing is seen of it: fillers and variation selectors."""
+_EMOJI = "[\U0001f000-\U0001faff\u2190-\u21ff\u2300-\u23ff\u25a0-\u27bf\u2900-\u297f\u2b00-\u2bff©®‼⁉™ℹⓂ〰〽㊗㊙]"
+_FLAGS = "|".join(
+    "".join(chr(0xE0000 + ord(letter)) for letter in region) + "\U000e007f" for region in ("gbeng", "gbsct", "gbwls")
+)
+"""The tags after a black flag that make it one of England, Scotland or Wales."""
+_ONE_EMOJI = f"(?:\U0001f3f4(?:{_FLAGS})|{_EMOJI}\ufe0f?)"
+_JOINED = "[\u0600-\u06ff\u0750-\u077f\u0900-\u0dff]"
+"""Letters of Arabic, Persian and the scripts of India."""
+_NOT_PLAIN = re.compile(
+    f"{_ONE_EMOJI}(?:\u200d?{_ONE_EMOJI})*|[#*0-9]\ufe0f\u20e3|{_JOINED}+(?:[\u200c\u200d]{_JOINED}+)*"
+    "|[^\t\n -~\u00c0-\u024f\u0400-\u0481\u3001-\u303f\u3041-\u3096\u30a0-\u30ff\u4e00-\u9fff\uac00-\ud7a3]"
+)
+"""An emoji, a word of such letters, or any character but those that most texts are written with."""
+_SPELLING = re.compile(f"[\u200c\u200d\ufe0f]|{_FLAGS}")
+"""Unseen, but emoji and words are spelled with it."""
 
 
 def visible(text: str) -> str:
-    """Write out every unseen character: U+202E becomes ``⟨U+202E⟩``."""
-    return _UNSEEN.sub(lambda unseen: f"⟨U+{ord(unseen[0]):04X}⟩", text.replace("\r\n", "\n"))
+    """Write out every unseen character, and all that would reorder the text: U+202E becomes ``⟨U+202E⟩``.
+
+    Joiners and selectors stay where they are part of an emoji or a word; elsewhere text can be hidden in them.
+    """
+    return _NOT_PLAIN.sub(_written, text.replace("\r\n", "\n"))
+
+
+def _written(found: re.Match[str]) -> str:
+    letters = _SPELLING.sub("", found[0])
+    if letters and all(map(_seen, letters)):
+        return found[0]
+    return "".join(char if _seen(char) else f"⟨U+{ord(char):04X}⟩" for char in found[0])
+
+
+def _seen(char: str) -> bool:
+    """No control, format, private or unassigned character, no separator but spaces, and nothing blank."""
+    return (char.isprintable() or unicodedata.category(char) == "Zs") and not _BLANK.match(char)
 
 
 @dataclass(frozen=True, slots=True)
