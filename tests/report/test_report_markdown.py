@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from report_builders import blocking, error, not_run, spaced
@@ -116,18 +117,64 @@ def test_a_long_text_is_cut_before_it_is_escaped() -> None:
     assert plain("*" * 1000) == r"\*" * MAX_TEXT
 
 
-@given(st.text(max_size=60))
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("- x", r"\- x"),
+        ("+ x", r"\+ x"),
+        ("* x", r"\* x"),
+        ("---", r"\---"),
+        ("===", r"\==="),
+        ("1. x", r"1\. x"),
+        ("12) x", r"12\) x"),
+        ("1.5 x - 2", "1.5 x - 2"),
+        ("# x", r"\# x"),
+        ("> x", "&gt; x"),
+    ],
+)
+def test_the_start_of_a_line_starts_no_list_rule_heading_or_quotation(text: str, shown: str) -> None:
+    assert plain(f" \n{text}") == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("ask @octocat", "ask @<!-- -->octocat"),
+        ("a.b@example.org", "a.b@<!-- -->example.org"),
+        ("see o/r#12, GH-12", r"see o/r\#<!-- -->12, GH-<!-- -->12"),
+        ("at https://example.org", "at https:<!-- -->//example.org"),
+        ("mailto:a@b.c", "mailto:a@<!-- -->b.c"),
+        ("WWW.example.org", "WWW<!-- -->.example.org"),
+        (":+1: :heart_eyes:b:", r":<!-- -->+1: :<!-- -->heart\_eyes:<!-- -->b:"),
+        ("10:00:00", "10:00:00"),
+        ("$x$", "<span>$</span>x<span>$</span>"),
+        ("<!-- -->", "&lt;!-- --&gt;"),
+    ],
+)
+def test_what_github_links_after_the_escapes_are_gone_is_cut_in_two(text: str, shown: str) -> None:
+    assert plain(text) == shown
+
+
+def unescaped(shown: str) -> str:
+    """What a reader sees."""
+    return html.unescape(re.sub(r"<!-- -->|</?span>|\\(.)", r"\1", shown))
+
+
+PARTS = st.sampled_from([*"\\`*_[]#|~:/w.<>&@$a1)-+= \n", "www.", "://", "GH-1", ":a_b:", "<!-- -->", "<span>"])
+
+
+@given(st.text(max_size=60) | st.lists(PARTS).map("".join))
 def test_a_reader_sees_the_text_as_it_was(text: str) -> None:
     shown = plain(text)
     assert "\n" not in shown
-    assert html.unescape(re.sub(r"\\([\\`*_\[\]#|~:.])", r"\1", shown)) == " ".join(visible(text).split())
+    assert unescaped(shown) == " ".join(visible(text).split())
 
 
-@given(st.text("\\`*_[]#|~:/w.<>&a \n"))
+@given(st.lists(PARTS).map("".join))
 @example(":*//")
 @example("www*.")
 def test_every_character_with_a_meaning_is_escaped(text: str) -> None:
-    shown = re.sub(r"\\.", "\N{REPLACEMENT CHARACTER}", plain(text))  # what stood apart must stay apart
-    assert not set(shown) & set("\\`*_[]#|~<>")
-    assert "://" not in shown
-    assert "www." not in shown
+    shown = re.sub(r"<!-- -->|<span>\$</span>|\\.", "\N{BULLET}", plain(text))  # what stood apart must stay apart
+    assert not set(shown) & set("\\`*_[]#|~<>$")
+    assert not re.search(r"://|www\.|@(?!\N{BULLET})|GH-\d|:a.b:", shown)
+    assert not re.match(r"[-+=]|\d+[.)]( |$)", shown)
