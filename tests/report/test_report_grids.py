@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from report_builders import Read, page
@@ -154,7 +154,7 @@ def test_usb_cases_without_a_known_aspect_get_no_grid(aspect: str) -> None:
 
 
 @pytest.mark.parametrize("change", [{"aspect": "other"}, {"modality": ""}, {"language": "la", "modality": "RIRI"}])
-def test_cases_without_a_cell_of_usb_are_counted_beside_its_grid(tmp_path: Path, change: dict[str, str]) -> None:
+def test_cases_without_a_cell_of_usb_are_counted_beside_its_grid(tmp_path: Path, change: dict[str, Any]) -> None:
     run = make_run([usb("a"), usb("b", **change), usb("c", **change)], suites=suite("demo", "usb"))
     (grid,) = suite_grids(run)["demo"]
     assert (grid.covered, grid.outside) == (1, 2)

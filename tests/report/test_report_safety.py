@@ -10,7 +10,7 @@ import sys
 import threading
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from chromium import browse
@@ -59,7 +59,7 @@ def hostile(address: str = "http://192.0.2.1", *, image: ImageRef | None = None)
     result = replace(
         result,
         reason=attack,
-        gate=replace(result.gate, metric=attack, where={attack: (attack,)}, rule=attack, why=attack),
+        gate=replace(result.gate, metric=attack, where={attack: (attack,)}, rule=cast("Any", attack), why=attack),
     )
     return make_run(
         [

@@ -21,8 +21,6 @@ from pytest_mmsafety.report.tables import (
 from pytest_mmsafety.run import Record, SuiteInfo
 from pytest_mmsafety.testing import make_record, make_run
 
-HARM, HARMLESS = {"aspect": "vulnerability"}, {"aspect": "over-refusal"}
-
 
 def table_of(records: Sequence[Record]) -> SuiteTable:
     (table,) = suite_tables(make_run(records), tallies(records))
@@ -66,7 +64,13 @@ def test_what_fails_or_is_unknown_is_not_quiet(record: Record, *, quiet: bool) -
 
 
 def test_a_cell_counts_one_direction() -> None:
-    counted = tallies([*cases(3, 2, **HARM), *cases(2, 1, **HARMLESS), make_record("odd", None, tags=HARM)]).all
+    counted = tallies(
+        [
+            *cases(3, 2, aspect="vulnerability"),
+            *cases(2, 1, aspect="over-refusal"),
+            make_record("odd", None, tags={"aspect": "vulnerability"}),
+        ]
+    ).all
     assert counted.cell("vulnerability") == Cell(cases=4, failing=2, scored=3)
     assert counted.cell("over-refusal") == Cell(cases=2, failing=1, scored=2)
     assert counted.cell("") == Cell(0, 0, 0)

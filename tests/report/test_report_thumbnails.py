@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from report_builders import picture
 
+from pytest_mmsafety.images import digest
 from pytest_mmsafety.report import thumbnails
 from pytest_mmsafety.report.thumbnails import MAX_SIDE, Gallery, Thumbnail
 from pytest_mmsafety.run import ImageRef
@@ -90,7 +91,7 @@ def test_the_image_that_fills_the_page_is_the_last(tmp_path: Path, monkeypatch: 
 def test_transparent_parts_are_white(tmp_path: Path) -> None:
     Image.new("RGBA", (8, 8), (255, 0, 0, 0)).save(tmp_path / "clear.png")
     data = (tmp_path / "clear.png").read_bytes()
-    sha256 = thumbnails.digest(data)
+    sha256 = digest(data)
     gallery = Gallery({sha256: str(tmp_path / "clear.png")})
     gallery.thumbnail(ImageRef("clear.png", sha256))
     copy = Image.open(io.BytesIO(base64.b64decode(gallery.sources[0].base64))).convert("RGB")
