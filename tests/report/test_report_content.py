@@ -128,7 +128,7 @@ def test_a_regression_is_drawn_around_zero_with_its_margin(tmp_path: Path) -> No
     shown = page(make_run([make_record()], gates=(result,)), tmp_path)
     _rate, change = shown.all("svg", "bar")
     assert (change["aria-label"] or "").replace("\N{NO-BREAK SPACE}", " ") == (
-        "2.1 points worse, \N{MINUS SIGN}1.0 to +4.0 points, at most 2.0 points worse"
+        "2.1 points worse than the baseline, \N{MINUS SIGN}1.0 to +4.0 points, at most 2.0 points worse"
     )
     interval = shown.all("rect", "interval")[1]
     assert (interval["x"], interval["width"]) == ("40.0", "50.0")
