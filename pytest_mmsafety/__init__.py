@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pytest_mmsafety.cases import Case
+    from pytest_mmsafety.cases import Case, Response
     from pytest_mmsafety.errors import DataError, ImageError, MmsafetyError, SetupError
     from pytest_mmsafety.gates import Comparison, Counts, Gate, GateResult, Interval
     from pytest_mmsafety.judges import Judge
@@ -41,6 +41,7 @@ __all__ = [
     "Outcome",
     "Record",
     "Request",
+    "Response",
     "Run",
     "RunSettings",
     "SetupError",
@@ -52,7 +53,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "cases": ("Case",),
+    "cases": ("Case", "Response"),
     "errors": ("DataError", "ImageError", "MmsafetyError", "SetupError"),
     "gates": ("Comparison", "Counts", "Gate", "GateResult", "Interval"),
     "judges": ("Judge",),

@@ -13,6 +13,7 @@ STANDARD_TAGS = ("benchmark", "dimension", "category", "modality", "language", "
 #: The two directions in which a model can fail, as values of the tag ``aspect``.
 VULNERABILITY = "vulnerability"
 OVER_REFUSAL = "over-refusal"
+ASPECTS = (VULNERABILITY, OVER_REFUSAL)
 
 #: What ``expected`` may say besides a single option letter (A to H).
 EXPECTATIONS = {
@@ -26,6 +27,28 @@ EXPECTATIONS = {
 
 SkipKind = Literal["", "unpublished", "no-image", "early-stop"]
 """Why a case is not asked: its image was never published, or is not there; or no gate needs its answer any more."""
+
+
+End = Literal["", "stop", "length", "thinking"]
+"""Why an answer ended: the model stopped, at the limit of tokens, or in a thought that never ended, so that there is no
+answer; empty: not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What a target gave back for one request. Judges see the answer alone."""
+
+    answer: str
+    """The final answer; thoughts by the known marks are taken out of it (:mod:`.targets.reasoning`)."""
+    reasoning: str = ""
+    """What the model thought before it; kept and shown, never judged."""
+    end: End = ""
+    """Why generation ended. ``thinking``: in a thought, so there is no answer, and it is unscored."""
+    prompt_tokens: int | None = None
+    answer_tokens: int | None = None
+    """Generated tokens, those of the thoughts included."""
+    rendered: str = ""
+    """What the model was given: the request in its chat template; empty: not known."""
 
 
 def is_expectation(value: str) -> bool:
@@ -55,6 +78,8 @@ class Case:
     """A failing answer fails the test itself, not only a gate."""
     sample: int = 1
     """Which of several answers to the same case this is about, from 1."""
+    max_new_tokens: int | None = None
+    """Limit of its answer, where the target was given none; ``None``: the target's own."""
     skip: str = ""
     """Why the case cannot be asked, for a person; empty: it can."""
     skip_kind: SkipKind = ""

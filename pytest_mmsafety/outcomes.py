@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pytest_mmsafety.cases import SkipKind
+from pytest_mmsafety.cases import End, SkipKind
 from pytest_mmsafety.verdicts import Verdict
 
 
@@ -17,6 +17,7 @@ class Outcome:
     case: str
     """``Case.key``."""
     response: str | None = None
+    """The answer; empty if the model was still thinking when its generation ended."""
     verdicts: tuple[Verdict, ...] = ()
     """The first one is gated; others stand beside it."""
     error: str = ""
@@ -32,6 +33,17 @@ class Outcome:
     """The case's share of its batch's time; 0 for an answer from the store."""
     stored: bool = False
     """Whether the answer came from the store."""
+    reasoning: str = ""
+    """What the model thought before the answer; never judged."""
+    end: End = ""
+    """Why generation ended."""
+    prompt_tokens: int | None = None
+    answer_tokens: int | None = None
+    """Generated tokens, those of the reasoning included."""
+    rendered: str = ""
+    """What the model was given, or empty."""
+    answered: str = ""
+    """When, as UTC in ISO 8601; of an answer from the store long ago."""
 
     @property
     def score(self) -> float | None:
@@ -43,6 +55,12 @@ class Outcome:
         return {
             "case": self.case,
             "response": self.response,
+            "reasoning": self.reasoning,
+            "end": self.end,
+            "prompt_tokens": self.prompt_tokens,
+            "answer_tokens": self.answer_tokens,
+            "rendered": self.rendered,
+            "answered": self.answered,
             "verdicts": [verdict.to_dict() for verdict in self.verdicts],
             "error": self.error,
             "error_file": self.error_file,
@@ -58,6 +76,12 @@ class Outcome:
         return cls(
             case=data["case"],
             response=data["response"],
+            reasoning=data["reasoning"],
+            end=data["end"],
+            prompt_tokens=data["prompt_tokens"],
+            answer_tokens=data["answer_tokens"],
+            rendered=data["rendered"],
+            answered=data["answered"],
             verdicts=tuple(Verdict(**verdict) for verdict in data["verdicts"]),
             error=data["error"],
             error_file=data["error_file"],

@@ -11,12 +11,12 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pytest_mmsafety.cases import Case
+from pytest_mmsafety.cases import Case, Response
 from pytest_mmsafety.errors import SetupError
 from pytest_mmsafety.verdicts import Verdict
 
@@ -35,7 +35,13 @@ CREATE TABLE IF NOT EXISTS responses (
     case_key TEXT NOT NULL,
     prompt TEXT NOT NULL,
     response TEXT NOT NULL,
-    created TEXT NOT NULL
+    created TEXT NOT NULL,
+    reasoning TEXT NOT NULL DEFAULT '',
+    ended TEXT NOT NULL DEFAULT '',
+    prompt_tokens INTEGER,
+    answer_tokens INTEGER,
+    rendered TEXT NOT NULL DEFAULT '',
+    checksum TEXT NOT NULL DEFAULT ''
 ) WITHOUT ROWID
 """
 _VERDICTS = """
@@ -51,19 +57,36 @@ CREATE TABLE IF NOT EXISTS verdicts (
 """
 
 
+_PARTS = "response, reasoning, ended, prompt_tokens, answer_tokens, rendered"
+"""The columns of a ``Response``, in the order of its fields."""
+
+
+_FRESH = "CREATE TABLE IF NOT EXISTS fresh (asked TEXT PRIMARY KEY, since TEXT NOT NULL)"
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One row of the store."""
+    """One answer as the store keeps it."""
 
     key: str
     case: str
     prompt: str
-    response: str
+    response: Response
+    created: str
+    """When it was given, as UTC in ISO 8601."""
+
+    @property
+    def checksum(self) -> str:
+        """Over all that a judge or a reader sees, with the key: tells rows that were changed by other programs."""
+        kept = [self.key, self.created, *astuple(self.response)]
+        return hashlib.sha256(json.dumps(kept).encode()).hexdigest()[:32]
 
 
-def response_key(fingerprint: str, prompt: str, image_digests: Sequence[str], sample: int = 1) -> str:
+def response_key(fingerprint: str, case: Case, image_digests: Sequence[str]) -> str:
     """SHA-256 over everything that decides an answer."""
-    asked = [fingerprint, prompt, list(image_digests), *([sample] if sample > 1 else [])]
+    asked = [fingerprint, case.prompt, list(image_digests), *([case.sample] if case.sample > 1 else [])]
+    if case.max_new_tokens is not None:
+        asked.append(f"max_new_tokens={case.max_new_tokens}")
     return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
 
 
@@ -81,6 +104,10 @@ class Store:
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
+        self.since = ""
+        """Answers that were given before are taken for unknown; as UTC in ISO 8601."""
+        self.damaged = 0
+        """Answers that were found and are not as they were written; they are taken for unknown."""
         try:
             if path:
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -105,17 +132,28 @@ class Store:
             raise sqlite3.DatabaseError(f"it has version {version}, this program writes version {VERSION}")
         connection.execute(_RESPONSES)
         connection.execute(_VERDICTS)
-        self._add_probabilities(connection)
+        connection.execute(_FRESH)
+        self._add_columns(connection)
         connection.execute(f"PRAGMA application_id = {APPLICATION}")
         connection.execute(f"PRAGMA user_version = {VERSION}")
         connection.execute("COMMIT")
         self._log_ahead(connection)
         return connection
 
-    def _add_probabilities(self, connection: sqlite3.Connection) -> None:
-        """Bring a store of 0.1.0's first weeks up to date: its verdicts had none."""
-        if "probabilities" not in {column for _, column, *_ in connection.execute("PRAGMA table_info(verdicts)")}:
+    def _add_columns(self, connection: sqlite3.Connection) -> None:
+        """Bring a store of 0.1.0's first weeks up to date."""
+        if "probabilities" not in _columns(connection, "verdicts"):
             connection.execute("ALTER TABLE verdicts ADD COLUMN probabilities TEXT NOT NULL DEFAULT '{}'")
+        if "checksum" in _columns(connection, "responses"):
+            return
+        for column in ("reasoning TEXT NOT NULL DEFAULT ''", "ended TEXT NOT NULL DEFAULT ''", "prompt_tokens INTEGER",
+                       "answer_tokens INTEGER", "rendered TEXT NOT NULL DEFAULT ''",
+                       "checksum TEXT NOT NULL DEFAULT ''"):  # fmt: skip
+            connection.execute(f"ALTER TABLE responses ADD COLUMN {column}")
+        rows = connection.execute("SELECT key, response, created FROM responses").fetchall()
+        kept = [Answer(key, "", "", Response(text), at) for key, text, at in rows if isinstance(text, str)]
+        sums = [(answer.checksum, answer.key) for answer in kept]
+        connection.executemany("UPDATE responses SET checksum = ? WHERE key = ?", sums)
 
     def _log_ahead(self, connection: sqlite3.Connection) -> None:
         """Write-ahead logging: readers never wait, and a killed process loses nothing that was committed."""
@@ -130,9 +168,25 @@ class Store:
                     raise
                 time.sleep(0.05)
 
-    def get(self, keys: Sequence[str]) -> dict[str, str]:
-        """Key -> answer, for those that are known."""
-        return dict(self._rows("SELECT key, response FROM responses", keys))
+    def get(self, keys: Sequence[str]) -> dict[str, Answer]:
+        """Key -> answer, for those that are known, as they were written, and not given before :attr:`since`."""
+        found = {}
+        columns = f"key, case_key, prompt, created, checksum, {_PARTS}"
+        select = f"SELECT {columns} FROM responses"  # noqa: S608 - constants
+        for key, case, prompt, created, checksum, *parts in self._rows(select, keys):
+            if created < self.since:
+                continue
+            answer = Answer(key, case, prompt, Response(*parts), created)
+            if isinstance(answer.response.answer, str) and answer.checksum == checksum:
+                found[key] = answer
+            else:
+                self.damaged += 1
+        return found
+
+    def given_since(self, when: str) -> int:
+        """How many answers were given from *when* on, as UTC in ISO 8601."""
+        (count,) = self._connection.execute("SELECT count(*) FROM responses WHERE created >= ?", (when,)).fetchone()
+        return int(count)
 
     def get_verdicts(self, keys: Sequence[str]) -> dict[str, Verdict]:
         """Key -> verdict, for those that are known."""
@@ -149,9 +203,25 @@ class Store:
 
     def put(self, target: str, fingerprint: str, answers: Iterable[Answer]) -> None:
         """Keep *answers*, all or none. Raises ``sqlite3.Error`` when the disk does not take them."""
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        rows = [(a.key, target, fingerprint, a.case, a.prompt, a.response, now) for a in answers]
-        self._write("INSERT OR REPLACE INTO responses VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+        rows = [
+            (a.key, target, fingerprint, a.case, a.prompt, a.created, a.checksum, *astuple(a.response)) for a in answers
+        ]
+        columns = f"key, target, fingerprint, case_key, prompt, created, checksum, {_PARTS}"
+        places = ", ".join("?" * len(columns.split(",")))
+        self._write(f"INSERT OR REPLACE INTO responses ({columns}) VALUES ({places})", rows)  # noqa: S608
+
+    def ask_anew(self, asked: str) -> None:
+        """Take earlier answers for unknown from when asking *asked* (a target with its arguments) anew began.
+
+        That is now, unless an earlier attempt did not come to its end: then this one goes on.
+        """
+        now = datetime.now(UTC).isoformat(timespec="microseconds")
+        self._write("INSERT OR IGNORE INTO fresh VALUES (?, ?)", [(asked, now)])
+        (self.since,) = self._connection.execute("SELECT since FROM fresh WHERE asked = ?", (asked,)).fetchone()
+
+    def all_asked(self, asked: str) -> None:
+        """Asking anew came to its end: the next time begins from the start."""
+        self._write("DELETE FROM fresh WHERE asked = ?", [(asked,)])
 
     def put_verdicts(self, verdicts: Mapping[str, Verdict]) -> None:
         """Keep *verdicts* by key, all or none. Raises ``sqlite3.Error`` when the disk does not take them."""
@@ -174,3 +244,7 @@ class Store:
 
     def close(self) -> None:
         self._connection.close()
+
+
+def _columns(connection: sqlite3.Connection, table: str) -> set[str]:
+    return {column for _, column, *_ in connection.execute(f"PRAGMA table_info({table})")}

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Protocol
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from pytest_mmsafety.cases import EXPECTATIONS, STANDARD_TAGS, Case, is_expectation
+from pytest_mmsafety.cases import ASPECTS, EXPECTATIONS, STANDARD_TAGS, Case, is_expectation
 from pytest_mmsafety.documents import Document, Row, file_rows, first_problem, read_bytes
 from pytest_mmsafety.errors import DataError, nearest
 from pytest_mmsafety.files import file_or_name, shipped
@@ -38,6 +38,17 @@ def _expectation(value: Any) -> Any:
 _Expected = Annotated[str, BeforeValidator(_expectation)]
 
 
+def _aspect(value: Any) -> Any:
+    if isinstance(value, str) and value not in ASPECTS:
+        raise ValueError(
+            f"expected {' or '.join(ASPECTS)}, which decide the gates it counts for{nearest(value, ASPECTS)}"
+        )
+    return value
+
+
+_Aspect = Annotated[str, BeforeValidator(_aspect)]
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -53,7 +64,7 @@ class _CaseRow(_Strict):
     category: _Label | None = None
     modality: _Label | None = None
     language: _Label | None = None
-    aspect: _Label | None = None
+    aspect: _Aspect | None = None
     tags: dict[_Label, _Label] = {}
     cluster: _Label | None = None
     judges: list[_Label] = []
@@ -73,6 +84,7 @@ class _Header(_Strict):
     expected: _Expected | None = None
     judges: list[_Label] = []
     must_pass: bool = False
+    max_new_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     cases: Annotated[str, StringConstraints(min_length=1)] | Annotated[list[Any], Field(min_length=1)] | None = None
     loader: _Label | None = None
     data: _Label | None = None
@@ -174,6 +186,8 @@ def read_suite(path: Path, data: Mapping[str, Path] | None = None) -> Suite:
         cases, places = _checked_cases(rows, header, root)
         if not cases:
             raise DataError(path, f"suite {header.suite!r} has no cases")
+    if header.max_new_tokens is not None:
+        cases = [replace(case, max_new_tokens=header.max_new_tokens) for case in cases]
     return Suite(
         name=header.suite,
         path=path,

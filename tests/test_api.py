@@ -26,6 +26,7 @@ PUBLIC = [
     "Outcome",
     "Record",
     "Request",
+    "Response",
     "Run",
     "RunSettings",
     "SetupError",

@@ -7,19 +7,28 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from pytest_mmsafety.cases import Response
 from pytest_mmsafety.errors import SetupError
 from pytest_mmsafety.store import VERSION, Answer, Store, response_key
+from pytest_mmsafety.testing import make_case
 
 NOT_ROOT = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write into any folder")
 
 
 def answers(*keys: str, response: str = "yes") -> list[Answer]:
-    return [Answer(key, f"suite/{key}", "prompt", response) for key in keys]
+    return [
+        Answer(key, f"suite/{key}", "prompt", Response(response), "2026-01-01T00:00:00.000000+00:00") for key in keys
+    ]
+
+
+def responses(store: Store, *keys: str) -> dict[str, str]:
+    return {key: answer.response.answer for key, answer in store.get(keys).items()}
 
 
 def complaint(path: Path) -> str:
@@ -38,25 +47,45 @@ def test_what_is_put_is_found_again(tmp_path: Path) -> None:
     store.put("target", "print", answers("a", "b", response="你好 \x00 👍"))
     store.close()
     store = Store(path)
-    assert store.get(["a", "b", "c"]) == {"a": "你好 \x00 👍", "b": "你好 \x00 👍"}
+    assert responses(store, "a", "b", "c") == {"a": "你好 \x00 👍", "b": "你好 \x00 👍"}
     assert store.get([]) == {}
     store.put("target", "print", answers("a", response="again"))
-    assert store.get(["a"]) == {"a": "again"}
+    assert responses(store, "a") == {"a": "again"}
     store.close()
+
+
+def test_asking_anew_forgets_what_was_answered_before_it_began(tmp_path: Path) -> None:
+    def store() -> Store:
+        found = Store(tmp_path / "s")
+        found.ask_anew("model a")
+        return found
+
+    Store(tmp_path / "s").put("target", "print", answers("a", "b"))
+    first = store()
+    assert responses(first, "a", "b") == {}
+    now = datetime.now(UTC).isoformat(timespec="microseconds")
+    first.put("target", "print", [Answer("a", "s/a", "prompt", Response("anew"), now)])
+    first.close()  # the run ended here, before b was asked
+    assert responses(store(), "a", "b") == {"a": "anew"}
+    assert responses(Store(tmp_path / "s"), "a", "b") == {"a": "anew", "b": "yes"}
+    store().all_asked("model b")
+    assert responses(store(), "a", "b") == {"a": "anew"}
+    store().all_asked("model a")
+    assert responses(store(), "a", "b") == {}
 
 
 def test_without_a_path_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     store = Store(None)
     store.put("target", "print", answers("a"))
-    assert store.get(["a"]) == {"a": "yes"}
+    assert responses(store, "a") == {"a": "yes"}
     store.close()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_ten_thousand_keys_at_once() -> None:
     store = Store(None)
-    keys = [response_key("print", f"prompt {i}", []) for i in range(10_000)]
+    keys = [response_key("print", make_case(prompt=f"prompt {i}"), []) for i in range(10_000)]
     store.put("target", "print", answers(*keys))
     assert len(store.get(keys)) == 10_000
     assert store.get([*keys, "unknown"]).keys() == set(keys)
@@ -64,51 +93,60 @@ def test_ten_thousand_keys_at_once() -> None:
 
 
 def test_the_key_changes_with_each_ingredient() -> None:
+    def key(fingerprint: str, prompt: str, images: Sequence[str], **more: int) -> str:
+        return response_key(fingerprint, make_case(prompt=prompt, **more), images)
+
     keys = {
-        response_key("print", "prompt", ["a", "b"]),
-        response_key("print2", "prompt", ["a", "b"]),
-        response_key("print", "prompt ", ["a", "b"]),
-        response_key("print", "prompt", ["b", "a"]),
-        response_key("print", "prompt", ["a"]),
-        response_key("print", "prompt", ["a", "b", "b"]),
-        response_key("print", "prompt", ["ab"]),
-        response_key("printprompt", "", ["a", "b"]),
-        response_key("print", 'prompt", ["a', ["b"]),
+        key("print", "prompt", ["a", "b"]),
+        key("print2", "prompt", ["a", "b"]),
+        key("print", "prompt ", ["a", "b"]),
+        key("print", "prompt", ["b", "a"]),
+        key("print", "prompt", ["a"]),
+        key("print", "prompt", ["a", "b", "b"]),
+        key("print", "prompt", ["ab"]),
+        key("printprompt", "", ["a", "b"]),
+        key("print", 'prompt", ["a', ["b"]),
+        key("print", "prompt", ["a", "b"], sample=2),
+        key("print", "prompt", ["a", "b"], max_new_tokens=2),
+        key("print", "prompt", ["a", "b"], max_new_tokens=8),
     }
-    assert len(keys) == 9
-    assert response_key("print", "prompt", ("a", "b")) in keys
+    assert len(keys) == 12
+    assert key("print", "prompt", ("a", "b")) in keys
 
 
 def test_a_batch_is_kept_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
     store = Store(tmp_path / "s")
-    bad = [*answers("a", "b"), Answer("c", "suite/c", "prompt", None)]  # type: ignore[arg-type]
+    bad = [*answers("a", "b"), Answer("c", "suite/c", "prompt", Response(None), "")]  # type: ignore[arg-type]
     with pytest.raises(sqlite3.Error):
         store.put("target", "print", bad)
     assert store.get(["a", "b", "c"]) == {}
     store.put("target", "print", answers("a"))
-    assert store.get(["a"]) == {"a": "yes"}
+    assert responses(store, "a") == {"a": "yes"}
     store.close()
 
 
 def test_a_reader_sees_what_a_killed_writer_committed(tmp_path: Path) -> None:
     code = (
         "import os, sys; from pathlib import Path; from pytest_mmsafety.store import Store, Answer;"
-        "store = Store(Path(sys.argv[1])); store.put('t', 'f', [Answer('a', 'c', 'p', 'r')]);"
+        "from pytest_mmsafety.cases import Response;"
+        "store = Store(Path(sys.argv[1])); store.put('t', 'f', [Answer('a', 'c', 'p', Response('r'), '')]);"
         "store._connection.execute('BEGIN IMMEDIATE');"
-        "store._connection.execute(\"INSERT INTO responses VALUES ('b', 't', 'f', 'c', 'p', 'r', 'now')\"); os._exit(9)"
+        'store._connection.execute("INSERT INTO responses (key, target, fingerprint, case_key, prompt, response, created)'
+        " VALUES ('b', 't', 'f', 'c', 'p', 'r', 'now')\"); os._exit(9)"
     )
     path = tmp_path / "s"
     assert subprocess.run([sys.executable, "-c", code, str(path)], check=False).returncode == 9
     store = Store(path)
-    assert store.get(["a", "b"]) == {"a": "r"}
+    assert responses(store, "a", "b") == {"a": "r"}
     store.close()
 
 
 def test_two_processes_write_at_once(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from pytest_mmsafety.store import Store, Answer;"
+        "from pytest_mmsafety.cases import Response;"
         "store = Store(Path(sys.argv[1])); mine = sys.argv[2];"
-        "[store.put('t', 'f', [Answer(f'{mine}-{i}-{j}', 'c', 'p', 'r') for j in range(8)]) for i in range(100)];"
+        "[store.put('t', 'f', [Answer(f'{mine}-{i}-{j}', 'c', 'p', Response('r'), '') for j in range(8)]) for i in range(100)];"
         "store.close()"
     )
     path = tmp_path / "s"

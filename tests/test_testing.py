@@ -105,7 +105,7 @@ def test_a_panel_asks_the_judge_for_what_no_other_is_named() -> None:
         ("harm/1", "failing", 1.0),
         ("harm/1", "as-expected", 0.0),
         ("harm/1", "unscored", None),
-        ("yes-no/1", "correct", 0.0),
+        ("yes-no/2", "correct", 0.0),
     ]
     assert judge.judged == list(zip(cases[:3], ["sure", "never", "?"], strict=True))
 

@@ -5,11 +5,17 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import replace
+from itertools import islice
 from typing import NamedTuple
 
-from pytest_mmsafety.errors import MmsafetyError, SetupError
-from pytest_mmsafety.targets import Releasable, Request, Target
+from pytest_mmsafety.arguments import without_secrets, without_values
+from pytest_mmsafety.cases import Response
+from pytest_mmsafety.errors import MmsafetyError, SetupError, plural
+from pytest_mmsafety.targets import Releasable, Remarking, Request, Target
+from pytest_mmsafety.targets.reasoning import split_reasoning
+from pytest_mmsafety.targets.time_limit import TimeLimitError, within
 
 MAX_CONSECUTIVE_FAILURES = 24
 """Cases in a row that end in an error of the target before it is given up."""
@@ -20,7 +26,7 @@ class Reply(NamedTuple):
 
     rows: range
     """Which requests of the batch."""
-    answers: Sequence[str]
+    answers: Sequence[Response]
     seconds: float
     """That each of them took."""
     error: str = ""
@@ -29,11 +35,20 @@ class Reply(NamedTuple):
 class Asker:
     """Owns the target: made when it is first needed, asked in batches, released when there is nothing more to ask."""
 
-    def __init__(self, make_target: Callable[[], Target], batch_size: int, note: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        make_target: Callable[[], Target],
+        batch_size: int,
+        note: Callable[[str], None],
+        timeout: float | None = None,
+    ) -> None:
+        """*timeout*: seconds after which a batch is given up, and the target with it; ``None``: never."""
         self._make_target = make_target
         self._target: Target | None = None
         self._batch_size = batch_size
         self._note = note
+        self._timeout = timeout
+        self._hangs = False
         self._released = False
         self._failed_in_a_row = 0
         self.fingerprint = ""
@@ -45,7 +60,7 @@ class Asker:
     @property
     def name(self) -> str:
         """What the target calls itself; empty before it was needed."""
-        return self._target.name if self._target else ""
+        return without_values(self._target.name) if self._target else ""
 
     @property
     def started(self) -> bool:
@@ -58,13 +73,15 @@ class Asker:
         try:
             target = self._make_target()
             self.fingerprint = target.fingerprint  # may have to read all weights, and may fail at that
+            for remark in target.remarks if isinstance(target, Remarking) else ():
+                self._note(remark)
             self._target = target
         except BaseException as error:  # noqa: BLE001 - the user's code; even its sys.exit() is a target that failed
             self._give_up(one_line(error))
 
     def release(self) -> None:
         """Have the target give its device back; the next question loads it again."""
-        if self._released or not isinstance(self._target, Releasable):
+        if self._released or self._hangs or not isinstance(self._target, Releasable):
             return
         self._released = True
         try:
@@ -104,22 +121,21 @@ class Asker:
         self._failed_in_a_row = 0
         return Reply(rows, answers, seconds)
 
-    def _generate(self, requests: Sequence[Request]) -> tuple[list[str], float]:
+    def _generate(self, requests: Sequence[Request]) -> tuple[list[Response], float]:
         """The answers and the seconds that each took. Raises if they do not match the requests."""
         assert self._target is not None
         started = time.perf_counter()
         self.calls += 1
         self._released = False
-        answers = self._target.generate(requests)
-        if isinstance(answers, str):
-            raise TypeError(f"the target answered {answers!r:.60}, one string; expected a list with one a request")
-        responses = list(answers)
-        if len(responses) != len(requests):
-            raise ValueError(f"the target gave {len(responses)} answers to {len(requests)} requests")
-        for response in responses:
-            if not isinstance(response, str):
-                raise TypeError(f"the target answered {response!r:.60} ({type(response).__name__}), expected a string")
-        return [_writable(response) for response in responses], (time.perf_counter() - started) / len(requests)
+        target = self._target
+        try:
+            responses = within(self._timeout, lambda: _listed(target.generate(requests), len(requests)))
+        except TimeLimitError as error:
+            self._hangs = True
+            batch = plural(len(requests), "case")
+            raise SetupError(f"--answer-timeout: {error} to a batch of {batch}; it cannot be asked again") from None
+        seconds = (time.perf_counter() - started) / len(requests)
+        return [taken_apart(response) for response in responses], seconds
 
     def _shrink_batch(self, size: int) -> None:
         if torch := sys.modules.get("torch"):
@@ -140,10 +156,46 @@ class Asker:
         self._note(f"the target was given up: {reason}")
 
 
+def _listed(answers: object, wanted: int) -> list[object]:
+    """The answers to *wanted* requests as a list. Raises if they are something else, or more or fewer."""
+    if not isinstance(answers, Iterable) or isinstance(answers, str | bytes | Mapping | Set):
+        kind = "one string" if isinstance(answers, str) else f"a {type(answers).__name__}"
+        raise TypeError(
+            f"the target answered {_shown(answers, 60)}, {kind}; expected a list, an answer for each request"
+        )
+    responses = list(islice(answers, wanted + 1))
+    if len(responses) != wanted:
+        count = f"more than {wanted}" if len(responses) > wanted else str(len(responses))
+        raise ValueError(f"the target gave {count} answers to {wanted} requests")
+    return responses
+
+
+def taken_apart(response: object) -> Response:
+    """The answer without thoughts, whatever the target gave back."""
+    if isinstance(response, str):
+        response = Response(response)
+    if not isinstance(response, Response):
+        kind = type(response).__name__
+        raise TypeError(f"the target answered {_shown(response, 60)} ({kind}), expected a string or a Response")
+    if not isinstance(response.answer, str) or not isinstance(response.reasoning, str):
+        raise TypeError(f"the target answered {_shown(response, 80)}; expected strings for answer and reasoning")
+    answer, reasoning, finished = split_reasoning(_writable(response.answer))
+    if response.end == "thinking":
+        answer, finished = "", False
+    thoughts = "\n".join(filter(None, (_writable(response.reasoning), reasoning)))
+    return replace(response, answer=answer, reasoning=thoughts, end=response.end if finished else "thinking")
+
+
 def one_line(error: BaseException) -> str:
-    """The error as one printable line, with its type unless the package raised it on purpose."""
-    text = _writable(" ".join("".join(c if c.isprintable() else " " for c in str(error)).split()))
+    """The error as one printable line without secrets, with its type unless the package raised it on purpose."""
+    said = without_secrets(str(error))
+    text = _writable(" ".join("".join(c if c.isprintable() else " " for c in said).split()))
     return text if isinstance(error, MmsafetyError) else f"{type(error).__name__}: {text}"
+
+
+def _shown(value: object, most: int) -> str:
+    """The beginning of what the target gave; secrets are taken out before it is cut."""
+    return without_secrets(repr(value))[:most]
 
 
 def _writable(text: str) -> str:

@@ -10,11 +10,13 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from queue import SimpleQueue
 from typing import NamedTuple
 
-from pytest_mmsafety.cases import Case
-from pytest_mmsafety.engine.asker import Asker, one_line
+from pytest_mmsafety.arguments import without_secrets
+from pytest_mmsafety.cases import Case, Response
+from pytest_mmsafety.engine.asker import Asker, one_line, taken_apart
 from pytest_mmsafety.engine.batches import batches, windows
 from pytest_mmsafety.engine.image_reader import ImageReader
 from pytest_mmsafety.errors import ImageError
@@ -22,12 +24,18 @@ from pytest_mmsafety.judges.panel import Panel
 from pytest_mmsafety.outcomes import Outcome
 from pytest_mmsafety.store import Answer, Store, response_key
 from pytest_mmsafety.targets import Request, Target
+from pytest_mmsafety.verdicts import Verdict
 
 JUDGED_AT_ONCE = 512
 """Answers that the judges get at once when all are there: enough for even batches, few enough to show progress."""
 
 SHUTDOWN_TIMEOUT = 10.0
 """Seconds that the end of a session waits for the current batch, which no item needs any more."""
+INTERRUPT_TIMEOUT = 5.0
+"""The same after Ctrl-C: a CI that stops a job kills it soon after."""
+
+
+_CUT_OFF = Verdict("none", "cut-off", None, "the model was still thinking when its tokens ran out: there is no answer")
 
 
 class _Asked(NamedTuple):
@@ -40,9 +48,10 @@ class _Asked(NamedTuple):
 
 class _Answered(NamedTuple):
     asked: _Asked
-    response: str
+    response: Response
     seconds: float
     stored: bool
+    created: str
 
 
 class Engine:
@@ -53,10 +62,17 @@ class Engine:
     the two never share a device.
     """
 
-    def __init__(
-        self, target: Callable[[], Target], panel: Panel, store: Store, batch_size: int, *, judge_after: bool = False
+    def __init__(  # noqa: PLR0913 - its parts, and how it goes about
+        self,
+        target: Callable[[], Target],
+        panel: Panel,
+        store: Store,
+        batch_size: int,
+        *,
+        judge_after: bool = False,
+        timeout: float | None = None,
     ) -> None:
-        self.target = Asker(target, batch_size, self._note)
+        self.target = Asker(target, batch_size, self._note, timeout)
         self._images = ImageReader()
         self._panel = panel
         self._store = store
@@ -121,18 +137,15 @@ class Engine:
                 self._arrived.wait(every)
             tick()
 
-    def close(self, *, patient: bool = False) -> None:
-        """End after the batch in hand, so that no answer is lost.
-
-        One that takes longer than ``SHUTDOWN_TIMEOUT`` is dropped, unless *patient*: then a second Ctrl-C drops it.
-        """
+    def close(self, *, interrupted: bool = False) -> None:
+        """End after the batch in hand, so that no answer is lost; one that takes too long is dropped."""
         with self._arrived:
             self._stopping = True
             self._arrived.notify_all()
         self._work.put(None)
-        until = time.monotonic() + SHUTDOWN_TIMEOUT
+        until = time.monotonic() + (INTERRUPT_TIMEOUT if interrupted else SHUTDOWN_TIMEOUT)
         for thread in self._threads:
-            thread.join(None if patient else max(0.0, until - time.monotonic()))
+            thread.join(max(0.0, until - time.monotonic()))
         if any(thread.is_alive() for thread in self._threads):
             return  # the target hangs, and still owns the store; the threads end with the process
         self.target.release()
@@ -179,7 +192,7 @@ class Engine:
     def _ask_window(self, window: Sequence[Case]) -> None:
         asked = {case.key: ask for case in window if (ask := self._prepare(case))}
         known = self._known([ask.key for ask in asked.values()])
-        stored = [_Answered(ask, known[ask.key], 0.0, stored=True) for ask in asked.values() if ask.key in known]
+        stored = [_restored(ask, known[ask.key]) for ask in asked.values() if ask.key in known]
         self._hand_over(stored)
         answered = {answer.asked.case.key for answer in stored}
         for batch in batches([ask.case for ask in asked.values()], self._batch_size, answered):
@@ -191,9 +204,12 @@ class Engine:
             else:
                 self._ask(asks)
 
-    def _known(self, keys: Sequence[str]) -> dict[str, str]:
+    def _known(self, keys: Sequence[str]) -> dict[str, Answer]:
         try:
-            return self._store.get(keys) if self.target.started else {}
+            found = self._store.get(keys) if self.target.started else {}
+            if self._store.damaged:
+                self._note(f"--store: {self._store.path} has answers that were changed by another program; asked anew")
+            return found
         except sqlite3.Error as error:
             self._note(f"--store: {self._store.path} cannot be read ({error}); its answers are asked anew")
             return {}
@@ -209,7 +225,7 @@ class Engine:
             self._publish([_unreadable(case, error)])
             return None
         self.target.start()
-        return _Asked(case, digests, response_key(self.target.fingerprint, case.prompt, digests, case.sample))
+        return _Asked(case, digests, response_key(self.target.fingerprint, case, digests))
 
     def _ask(self, asks: Sequence[_Asked]) -> None:
         """Ask one batch; every answer is stored before anything else is done with it."""
@@ -220,7 +236,9 @@ class Engine:
             except ImageError as error:
                 self._publish([_unreadable(ask.case, error, ask.image_digests)])
             else:
-                ready.append((ask, Request(ask.case.prompt, images, ask.image_digests, ask.case.sample)))
+                case = ask.case
+                request = Request(case.prompt, images, ask.image_digests, case.sample, case.max_new_tokens)
+                ready.append((ask, request))
         for reply in self.target.ask([request for _, request in ready]):
             asked = [ready[row][0] for row in reply.rows]
             if reply.error:
@@ -228,13 +246,16 @@ class Engine:
             else:
                 self._keep(asked, reply.answers, reply.seconds)
 
-    def _keep(self, asked: Sequence[_Asked], responses: Sequence[str], seconds: float) -> None:
-        answers = [Answer(a.key, a.case.key, a.case.prompt, r) for a, r in zip(asked, responses, strict=True)]
+    def _keep(self, asked: Sequence[_Asked], responses: Sequence[Response], seconds: float) -> None:
+        now = datetime.now(UTC).isoformat(timespec="microseconds")
+        answers = [Answer(a.key, a.case.key, a.case.prompt, r, now) for a, r in zip(asked, responses, strict=True)]
         try:
             self._store.put(self.target.name, self.target.fingerprint, answers)
         except sqlite3.Error as error:
             self._note(f"--store: {self._store.path} takes no more answers ({error}); later ones are in this run only")
-        self._hand_over([_Answered(a, r, seconds, stored=False) for a, r in zip(asked, responses, strict=True)])
+        self._hand_over(
+            [_Answered(a, r, seconds, stored=False, created=now) for a, r in zip(asked, responses, strict=True)]
+        )
 
     def _hand_over(self, answers: list[_Answered]) -> None:
         self.answered += len(answers)
@@ -249,6 +270,7 @@ class Engine:
         self._publish([Outcome(a.case.key, error=reason, image_digests=a.image_digests) for a in asked])
 
     def _note(self, note: str) -> None:
+        note = without_secrets(note)
         if note not in self.notes:
             self.notes.append(note)
 
@@ -259,7 +281,7 @@ class Engine:
             if self._store.path and self._panel.has_weights:
                 self._panel.memory = Store(self._store.path)
             while (answers := self._to_judge.get()) is not None:
-                if not (self._judge_after and self._stopping):
+                if not self._stopping:  # else no item waits for verdicts, and the answers are in the store
                     self._publish(self._judged(answers))
         except BaseException as error:  # noqa: BLE001 - a thread must not die while items wait for it
             self._abort(error)
@@ -269,22 +291,15 @@ class Engine:
                 self._panel.memory = None
 
     def _judged(self, answers: Sequence[_Answered]) -> list[Outcome]:
-        verdicts = self._panel.judge(
-            [a.asked.case for a in answers], [a.response for a in answers], [a.asked.image_digests for a in answers]
+        whole = [a for a in answers if a.response.end != "thinking"]
+        judged = self._panel.judge(
+            [a.asked.case for a in whole], [a.response.answer for a in whole], [a.asked.image_digests for a in whole]
         )
+        of_whole = iter(judged)
+        verdicts = [(_CUT_OFF,) if a.response.end == "thinking" else next(of_whole) for a in answers]
         for problem in self._panel.problems:
             self._note(problem)
-        return [
-            Outcome(
-                case=answer.asked.case.key,
-                response=answer.response,
-                verdicts=verdict,
-                image_digests=answer.asked.image_digests,
-                seconds=answer.seconds,
-                stored=answer.stored,
-            )
-            for answer, verdict in zip(answers, verdicts, strict=True)
-        ]
+        return [_outcome(answer, verdict) for answer, verdict in zip(answers, verdicts, strict=True)]
 
     def _publish(self, outcomes: Sequence[Outcome]) -> None:
         with self._arrived:
@@ -296,3 +311,26 @@ class Engine:
 
 def _unreadable(case: Case, error: ImageError, digests: tuple[str, ...] = ()) -> Outcome:
     return Outcome(case.key, error=error.problem, error_file=error.path, image_digests=digests)
+
+
+def _outcome(answer: _Answered, verdicts: tuple[Verdict, ...]) -> Outcome:
+    response = answer.response
+    return Outcome(
+        case=answer.asked.case.key,
+        response=response.answer,
+        reasoning=response.reasoning,
+        end=response.end,
+        prompt_tokens=response.prompt_tokens,
+        answer_tokens=response.answer_tokens,
+        rendered=response.rendered,
+        answered=answer.created,
+        verdicts=verdicts,
+        image_digests=answer.asked.image_digests,
+        seconds=answer.seconds,
+        stored=answer.stored,
+    )
+
+
+def _restored(ask: _Asked, answer: Answer) -> _Answered:
+    """Also of answers that were kept before thoughts were taken out of them."""
+    return _Answered(ask, taken_apart(answer.response), 0.0, stored=True, created=answer.created)

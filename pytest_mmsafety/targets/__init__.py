@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from pytest_mmsafety.cases import Response
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -25,6 +27,8 @@ class Request:
     """SHA-256 of each image file, for targets that remember what they saw."""
     sample: int = 1
     """Which of several answers is wanted, from 1: a target that samples draws another one for each."""
+    max_new_tokens: int | None = None
+    """Limit of the answer that its suite asks for; ``None``: none. A limit that the target was given comes first."""
 
 
 @runtime_checkable
@@ -39,8 +43,8 @@ class Target(Protocol):
     def fingerprint(self) -> str:
         """Changes whenever the same request could be answered differently: weights, decoding, versions."""
 
-    def generate(self, requests: Sequence[Request]) -> Sequence[str]:
-        """One answer a request, in order. May raise; the engine finds the guilty request."""
+    def generate(self, requests: Sequence[Request]) -> Sequence[str | Response]:
+        """One answer a request, in order: text, or a :class:`Response`. May raise; the guilty request is found."""
 
 
 @runtime_checkable
@@ -49,6 +53,15 @@ class Fetchable(Protocol):
 
     def fetch(self) -> object:
         """Raises :class:`SetupError` where files are missing."""
+
+
+@runtime_checkable
+class Remarking(Protocol):
+    """A target that knows what a reader of the run must know of it."""
+
+    @property
+    def remarks(self) -> Sequence[str]:
+        """A line each; asked for with the fingerprint."""
 
 
 @runtime_checkable

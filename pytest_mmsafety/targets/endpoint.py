@@ -175,11 +175,9 @@ class Chat:
 
     def _http_failure(self, error: urllib.error.HTTPError, until: float) -> Exception:
         try:
-            said = _message(_read(error, until))
+            said = _message(_read(error, until), self._endpoint.key)
         except (OSError, http.client.HTTPException, ChatError, _FailedAttemptError):
             said = ""
-        if self._endpoint.key:
-            said = said.replace(self._endpoint.key, "***")
         line = f"HTTP {error.code} from {self._endpoint.url}" + (f": {said}" if said else "")
         if error.code in HOPELESS or "insufficient_quota" in said:
             return ChatClosedError(line + _HINTS.get(error.code, ""))
@@ -248,8 +246,8 @@ def _reply(data: bytes) -> Reply:
     return Reply(text if isinstance(text, str) else "", model if isinstance(model, str) else "")
 
 
-def _message(data: bytes) -> str:
-    """What an error says of itself, in one line."""
+def _message(data: bytes, key: str) -> str:
+    """What an error says of itself, in one line without the *key*."""
     text = data.decode("utf-8", "replace")
     try:
         found = json.loads(text)
@@ -259,6 +257,7 @@ def _message(data: bytes) -> str:
             text = f"insufficient_quota: {text}"
     except (ValueError, AttributeError, RecursionError):
         pass
+    text = text.replace(key, "***") if key else text  # before it is cut, which may leave the half of one
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:200]
 
 

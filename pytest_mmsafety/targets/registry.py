@@ -12,8 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+from pytest_mmsafety.cases import Response
 from pytest_mmsafety.errors import SetupError, nearest
 from pytest_mmsafety.targets import Fetchable, Releasable, Request, Target
 
@@ -32,7 +34,7 @@ def find_target(spec: str, args: Mapping[str, str], root: Path, *, fetch: bool =
         target = registered[spec].load()(**args)
         if fetch and isinstance(target, Fetchable):
             target.fetch()
-        return lambda: target
+        return lambda: _Users(target, spec, "", args)
     if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", spec):
         return _users_target(spec, args, root)
     if _exists(spec) or re.fullmatch(r"[\w.-]+/[\w.-]+", spec):
@@ -63,7 +65,7 @@ def _users_target(spec: str, args: Mapping[str, str], root: Path) -> Callable[[]
     found = import_attribute(spec, root, "--model")
     fallback = _source_fingerprint(spec, args, found)
     if inspect.isclass(found) and hasattr(found, "generate"):
-        return lambda: _Users(found(**args), spec, fallback)
+        return lambda: _Users(found(**args), spec, fallback, args)
     if args:
         raise SetupError(f"--model-args: {spec} is no class, so it takes no arguments; got {', '.join(args)}")
     if hasattr(found, "generate"):
@@ -93,22 +95,29 @@ def import_attribute(spec: str, root: Path, option: str) -> Any:
 class _Function:
     """A plain function as a target."""
 
-    generate: Callable[[Sequence[Request]], Sequence[str]]
+    generate: Callable[[Sequence[Request]], Sequence[str | Response]]
 
 
 class _Users:
-    """A user's target, with a name and a fingerprint if it has none of its own."""
+    """A user's target, with a name and a fingerprint if it has none of its own.
 
-    def __init__(self, target: Any, spec: str, fingerprint: str) -> None:
+    Arguments are a part of the fingerprint, whatever the target says: they can change every answer.
+    """
+
+    def __init__(
+        self, target: Any, spec: str, fingerprint: str, args: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         self._target = target
         self.name: str = getattr(target, "name", spec)
         self.fingerprint: str = getattr(target, "fingerprint", fingerprint)
         for field in ("name", "fingerprint"):
             if not isinstance(getattr(self, field), str):
                 raise SetupError(f"--model: {spec}: {field} is {getattr(self, field)!r:.60}; expected a string")
+        if args:
+            self.fingerprint = hashlib.sha256(json.dumps([self.fingerprint, sorted(args.items())]).encode()).hexdigest()
 
-    def generate(self, requests: Sequence[Request]) -> Sequence[str]:
-        answers: Sequence[str] = self._target.generate(requests)
+    def generate(self, requests: Sequence[Request]) -> Sequence[str | Response]:
+        answers: Sequence[str | Response] = self._target.generate(requests)
         return answers
 
     def release(self) -> None:

@@ -198,7 +198,7 @@ def test_answers_are_those_of_the_documented_recipe(kind: str, checkpoint: Calla
             **inputs, do_sample=False, max_new_tokens=16, pad_token_id=processor.tokenizer.pad_token_id
         )
         expected.append(processor.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True).strip())
-    assert target_of(checkpoint(kind)).generate(requests) == expected
+    assert [response.answer for response in target_of(checkpoint(kind)).generate(requests)] == expected
 
 
 def test_no_requests_no_answers(llava: Path) -> None:
@@ -498,6 +498,7 @@ class Reads:
 def remembered(llava: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Reads, Path]:
     """An old checkpoint whose weights alone are large enough to be remembered, and where that is written."""
     weights = llava / "model.safetensors"
+    monkeypatch.setattr(checkpoint_files, "SETTLED_AFTER", 0)
     monkeypatch.setattr(checkpoint_files, "REMEMBERED_SIZE", weights.stat().st_size)
     set_mtime(weights, 10**18)
     return llava, Reads(monkeypatch), Path(llava.parent / "cache" / "pytest-mmsafety" / "digests.json")
@@ -520,7 +521,29 @@ def test_large_files_are_hashed_once(remembered: tuple[Path, Reads, Path]) -> No
     assert target_of(folder).fingerprint != first.fingerprint
 
 
-def test_a_file_written_this_moment_is_not_remembered(remembered: tuple[Path, Reads, Path]) -> None:
+@pytest.mark.parametrize("copied", [False, True], ids=["written in place", "moved over it"])
+def test_other_weights_of_the_same_size_and_time_are_other_weights(
+    remembered: tuple[Path, Reads, Path], *, copied: bool
+) -> None:
+    folder, _, _ = remembered
+    weights = folder / "model.safetensors"
+    before = target_of(folder).fingerprint
+    if copied:
+        shutil.copy2(weights, folder / "other")
+        one_bit(folder / "other")
+        set_mtime(folder / "other", 10**18)
+        (folder / "other").replace(weights)
+    else:
+        one_bit(weights)
+        set_mtime(weights, 10**18)
+    assert weights.stat().st_mtime_ns == 10**18
+    assert target_of(folder).fingerprint != before
+
+
+def test_a_file_written_this_moment_is_not_remembered(
+    remembered: tuple[Path, Reads, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint_files, "SETTLED_AFTER", 2 * 10**9)
     folder, _, cache = remembered
     one_bit(folder / "model.safetensors")
     assert target_of(folder).fingerprint
@@ -578,6 +601,23 @@ def test_what_is_neither_a_folder_nor_a_hub_id_is_refused(model: str) -> None:
 def test_a_folder_without_config_is_refused(llava: Path) -> None:
     (llava / "config.json").unlink()
     with pytest.raises(SetupError, match=r"llava is not a transformers checkpoint: config\.json is missing"):
+        TransformersTarget(str(llava))
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["alone", "beside weights, which transformers would pass over"])
+def test_an_adapter_is_named_with_its_base(llava: Path, *, whole: bool) -> None:
+    if not whole:
+        (llava / "config.json").unlink()
+    (llava / "adapter_config.json").write_text('{"base_model_name_or_path": "org/base", "peft_type": "LORA"}')
+    with pytest.raises(SetupError, match=r"llava is an adapter \(LoRA\) of org/base, .* merge it first") as raised:
+        TransformersTarget(str(llava))
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"base_model_name_or_path": 3}'])
+def test_an_adapter_without_a_known_base_is_one_too(llava: Path, content: str) -> None:
+    (llava / "adapter_config.json").write_text(content)
+    with pytest.raises(SetupError, match=r"is an adapter \(LoRA\), not a whole checkpoint"):
         TransformersTarget(str(llava))
 
 

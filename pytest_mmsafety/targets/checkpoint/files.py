@@ -22,6 +22,9 @@ MISSING = "--model: a transformers checkpoint needs the package {}: pip install 
 REMEMBERED_SIZE = 16 * 2**20
 """Bytes from which on the digest of a file is kept between runs; smaller ones are read faster than looked up."""
 
+SETTLED_AFTER = 2 * 10**9
+"""Nanoseconds: a file changed this very moment could change again within the tick of the file system's clock."""
+
 # What lies in checkpoint folders but is never loaded by us: other formats, papers, training leftovers.
 IGNORED_FOLDERS = (
     "original", "onnx", "openvino", "runs", "logs", "wandb", "checkpoint-*", "global_step*", "__pycache__",
@@ -33,6 +36,12 @@ IGNORED_FILES = (
 
 
 def check_folder(folder: Path, where: str = "--model") -> None:
+    if (folder / "adapter_config.json").is_file():
+        base = _base_of(folder)
+        raise SetupError(
+            f"{where}: {folder} is an adapter (LoRA){base and f' of {base}'}, not a whole checkpoint;"
+            " merge it first: peft's merge_and_unload(), then save_pretrained into a new folder"
+        )
     if not (folder / "config.json").is_file():
         raise SetupError(f"{where}: {folder} is not a transformers checkpoint: config.json is missing")
     if any(folder.glob("*.safetensors")):
@@ -44,6 +53,14 @@ def check_folder(folder: Path, where: str = "--model") -> None:
             " convert them: load with transformers where you trust them, then save_pretrained writes safetensors"
         )
     raise SetupError(f"{where}: {folder} has no weights: expected model.safetensors or model-*.safetensors")
+
+
+def _base_of(folder: Path) -> str:
+    try:
+        base = json.loads((folder / "adapter_config.json").read_text("utf-8"))["base_model_name_or_path"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+    return f"{base:.80}" if isinstance(base, str) else ""
 
 
 def download(
@@ -79,6 +96,29 @@ def download(
         raise SetupError(f"{where}: {first_line(error)}") from None
 
 
+DECODING = (
+    "bos_token_id", "decoder_start_token_id", "forced_bos_token_id", "forced_eos_token_id", "suppress_tokens",
+    "begin_suppress_tokens", "bad_words_ids",
+)  # fmt: skip
+"""What of a checkpoint's generation config is taken over as it is."""
+_UNDERSTOOD = {*DECODING, "eos_token_id", "pad_token_id", "stop_strings", "transformers_version", "use_cache"}
+_UNDERSTOOD |= {"max_new_tokens", "max_length", "do_sample"}
+
+
+def set_aside(folder: Path) -> list[str]:
+    """``name=value`` of what the generation config of a checkpoint asks for, and a target does otherwise."""
+    try:
+        config = json.loads((folder / "generation_config.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return []
+    found = config.items() if isinstance(config, dict) else ()
+    return [
+        f"{name}={value!r:.40}"
+        for name, value in sorted(found)
+        if name not in _UNDERSTOOD and not name.startswith("_") and value not in (None, False)
+    ]
+
+
 def digests(folder: Path) -> Iterator[str]:
     """``path sha256`` of each file that can change an answer."""
     known = _DigestCache()
@@ -96,9 +136,10 @@ def file_digest(file: Path) -> str:
 
 
 class _DigestCache:
-    """SHA-256 of files; those of large ones are kept between runs for as long as size and time of change stay.
+    """SHA-256 of files; those of large ones are kept between runs for as long as nothing tells of a change.
 
-    A convenience: a cache that is damaged or cannot be written costs time, never a run.
+    Size and time of modification alone do not: copies and archives restore both. The inode, and the time when it was
+    changed, no copy can keep. A convenience: a cache that is damaged or cannot be written costs time, never a run.
     """
 
     def __init__(self) -> None:
@@ -108,15 +149,14 @@ class _DigestCache:
     def digest(self, file: Path) -> str:
         file = file.resolve()
         stat = file.stat()
-        state = [stat.st_size, stat.st_mtime_ns]
+        state = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
         if stat.st_size >= REMEMBERED_SIZE:
             remembered = self._read().get(str(file))
-            if isinstance(remembered, list) and remembered[:2] == state:
-                return str(remembered[2])
+            if isinstance(remembered, list) and remembered[:-1] == state:
+                return str(remembered[-1])
         with file.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        # A file changed this very moment could change again within the tick of the file system's clock.
-        if stat.st_size >= REMEMBERED_SIZE and time.time_ns() - stat.st_mtime_ns > 2 * 10**9:
+        if stat.st_size >= REMEMBERED_SIZE and time.time_ns() - stat.st_ctime_ns > SETTLED_AFTER:
             self._remember(str(file), [*state, digest])
         return digest
 

@@ -9,15 +9,20 @@ import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pytest_mmsafety.cases import Response
 from pytest_mmsafety.errors import MmsafetyError, SetupError
-from pytest_mmsafety.targets.checkpoint.files import first_line, quiet, require
+from pytest_mmsafety.targets import Request
+from pytest_mmsafety.targets.checkpoint.chat import Chat, special_tokens
+from pytest_mmsafety.targets.checkpoint.files import DECODING, first_line, quiet, require
 from pytest_mmsafety.targets.checkpoint.torch import choose_device
+from pytest_mmsafety.targets.reasoning import ANSWER_MARKS, THOUGHT_MARKS, opens_thought, split_reasoning
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
+    from datetime import datetime
     from pathlib import Path
 
-    from pytest_mmsafety.targets import Request
+    from pytest_mmsafety.cases import End
     from pytest_mmsafety.targets.checkpoint.options import Options
 
 # Architectures whose processors neither say nor check what they cannot do. The first cannot answer without an image,
@@ -26,7 +31,7 @@ NEEDS_IMAGE = frozenset({"blip", "blip-2", "florence2", "git", "instructblip", "
 ONE_IMAGE = frozenset({"blip", "blip-2", "florence2", "git", "instructblip", "kosmos-2", "pix2struct"})
 
 
-def load(folder: Path, options: Options) -> Loaded:
+def load(folder: Path, options: Options, now: datetime) -> Loaded:
     torch, transformers = require("torch"), require("transformers")
     device = choose_device(torch, options.device)
     with quiet():
@@ -35,7 +40,7 @@ def load(folder: Path, options: Options) -> Loaded:
             _check_architecture(transformers, config, folder)
             processor = _load_processor(transformers, config, folder, options)
             model = _load_model(transformers, folder, options, device)
-            chat = _Chat.of(processor, options.system_prompt)
+            chat = Chat.of(processor, options.system_prompt, options.template, now)
         except MmsafetyError:
             raise
         except torch.OutOfMemoryError:
@@ -45,8 +50,14 @@ def load(folder: Path, options: Options) -> Loaded:
         except Exception as error:  # a broken checkpoint raises anything from KeyError to SafetensorError
             hint = "; --model-args trust_remote_code=true allows it" if "trust_remote_code" in str(error) else ""
             raise SetupError(f"--model: {folder} cannot be loaded: {first_line(error)}{hint}") from error
-    _set_decoding(transformers, model, processor.tokenizer, options)
-    return Loaded(torch, model, processor, chat, options.max_new_tokens, options.seed if options.temperature else None)
+    own = model.generation_config
+    stop_strings = [own.stop_strings] if isinstance(own.stop_strings, str) else own.stop_strings or ()
+    _set_decoding(transformers, model, processor.tokenizer, options, chat.turn_ends())
+    seed = options.seed if options.temperature else None
+    marks = _special_marks(processor.tokenizer)
+    loaded = Loaded(torch, model, processor, chat, seed, marks, tuple(filter(None, stop_strings)))
+    loaded.try_processor(folder)
+    return loaded
 
 
 def _check_architecture(transformers: Any, config: Any, folder: Path) -> None:
@@ -80,6 +91,8 @@ def _load_processor(transformers: Any, config: Any, folder: Path, options: Optio
         raise SetupError(f"--model: {folder} has no processor for text: expected tokenizer files beside config.json")
     if processor.tokenizer.pad_token is None:
         processor.tokenizer.pad_token = processor.tokenizer.eos_token
+    if processor.tokenizer.pad_token is None:
+        raise SetupError(f"--model: {folder}: its tokenizer has neither a pad_token nor an eos_token; expected one")
     # Answers grow at the right end of a decoder's prompt, so it is padded at the left. An encoder counts positions from
     # the left: a T5 under InstructBLIP answers by its batch if padded there, and so does InstructBLIP's Q-Former in any
     # case. Hence no `padding_side` argument to the processor: it would reach both.
@@ -131,27 +144,38 @@ def _load_model(transformers: Any, folder: Path, options: Options, device: str) 
     return model.eval()
 
 
-def _set_decoding(transformers: Any, model: Any, tokenizer: Any, options: Options) -> None:
-    """Replace the checkpoint's decoding by greedy search or plain sampling; of its own only the special tokens stay.
+def _set_decoding(transformers: Any, model: Any, tokenizer: Any, options: Options, turn_ends: Collection[int]) -> None:
+    """Replace the checkpoint's decoding by greedy search or plain sampling; special and forbidden tokens stay.
 
-    Repetition penalties go too: they count padding as text, and so make an answer depend on its batch.
+    Generation ends at any token that generation config, model, tokenizer or chat template (*turn_ends*) end a turn
+    with: they disagree in many checkpoints, and a model that runs on answers its own questions. Repetition penalties
+    go: they count padding as text, and so make an answer depend on its batch.
     """
     own = model.generation_config
     text = model.config.get_text_config(decoder=True)
-    eos = next((ids for ids in (own.eos_token_id, text.eos_token_id, tokenizer.eos_token_id) if ids is not None), None)
-    kept = ("bos_token_id", "decoder_start_token_id", "forced_bos_token_id", "forced_eos_token_id")
+    ends = {*turn_ends, *_ids(own.eos_token_id), *_ids(text.eos_token_id), *_ids(tokenizer.eos_token_id)}
     sampling = {"temperature": options.temperature, "top_k": 0, "top_p": 1.0} if options.temperature else {}
     decoding = transformers.GenerationConfig(
-        max_new_tokens=options.max_new_tokens,
         do_sample=bool(options.temperature),
         **sampling,
-        eos_token_id=eos,
+        eos_token_id=sorted(ends) or None,
         pad_token_id=tokenizer.pad_token_id,
-        **{key: getattr(own, key, None) for key in kept},
+        **{key: getattr(own, key, None) for key in DECODING},
     )
     for module in model.modules():  # InstructBLIP asks its language model, which has a configuration of its own
         if getattr(module, "generation_config", None) is not None:
             module.generation_config = decoding
+
+
+def _ids(found: int | Sequence[int] | None) -> Sequence[int]:
+    """Of a config that has one id, several or none."""
+    return () if found is None else (found,) if isinstance(found, int) else found
+
+
+def _special_marks(tokenizer: Any) -> dict[int, str]:
+    """Marks around thoughts and answers that are special tokens: decoding would drop them, and with them the border."""
+    marks = {*(mark for pair in THOUGHT_MARKS for mark in pair), *ANSWER_MARKS}
+    return {token: text for token, text in special_tokens(tokenizer).items() if text in marks}
 
 
 def _seed_of(seed: int, requests: Sequence[Request]) -> int:
@@ -161,103 +185,77 @@ def _seed_of(seed: int, requests: Sequence[Request]) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class _Chat:
-    """How a request becomes the text that the processor takes."""
-
-    tokenizer: Any
-    template: str | None
-    """None: the checkpoint knows no chats, and gets the bare prompt."""
-    system_prompt: str | None
-    takes_parts: bool
-    """Whether the template wants a message as a list of parts, not as a string."""
-    image_token: str
-    """What has to be written into the text for each image; empty where template or processor write it."""
-
-    @classmethod
-    def of(cls, processor: Any, system_prompt: str | None) -> _Chat:
-        """Find out by trying: templates come without a description."""
-        tokenizer = processor.tokenizer
-        template = getattr(processor, "chat_template", None) or tokenizer.chat_template
-        if isinstance(template, dict):
-            if "default" not in template:
-                raise SetupError(f"--model: of the chat templates {', '.join(template)} none is called default")
-            template = template["default"]
-        # InstructBLIP and BLIP-2 count out their image tokens themselves, and say so with their query tokens.
-        token = "" if hasattr(processor, "num_query_tokens") else str(getattr(processor, "image_token", None) or "")
-        if template is None:
-            if system_prompt is not None:
-                raise SetupError("--model-args system_prompt: the checkpoint has no chat template to put it into")
-            return cls(tokenizer, None, None, takes_parts=False, image_token=token)
-        for takes_parts in (True, False):
-            chat = cls(tokenizer, template, None, takes_parts=takes_parts, image_token="")
-            text, with_image = chat._probe(images=0), chat._probe(images=1)
-            if text is None or "'type'" in text:  # refused, or wrote the list as Python writes it
-                continue
-            if with_image is None or with_image == text:  # made for text alone
-                chat = cls(tokenizer, template, None, takes_parts=takes_parts, image_token=f"{token}\n")
-            return chat._with_system_prompt(system_prompt)
-        raise SetupError("--model: the checkpoint's chat template takes no user message, as parts or as a string")
-
-    def _with_system_prompt(self, system_prompt: str | None) -> _Chat:
-        chat = _Chat(self.tokenizer, self.template, system_prompt, self.takes_parts, self.image_token)
-        if system_prompt is not None and system_prompt.strip() not in (chat._probe(images=0) or ""):
-            raise SetupError("--model-args system_prompt: the checkpoint's chat template takes no system message")
-        return chat
-
-    def _probe(self, images: int) -> str | None:
-        try:
-            text = self.render("What is this?", images)
-        except Exception:  # noqa: BLE001 - templates are programs, and raise what they like
-            return None
-        return text if "What is this?" in text else None
-
-    def render(self, prompt: str, images: int) -> str:
-        written = self.image_token * images + prompt
-        if self.template is None:
-            return written
-        messages = [self._message("user", written, 0 if self.image_token else images)]
-        if self.system_prompt is not None:
-            messages.insert(0, self._message("system", self.system_prompt, 0))
-        return str(
-            self.tokenizer.apply_chat_template(
-                messages, chat_template=self.template, add_generation_prompt=True, tokenize=False
-            )
-        )
-
-    def _message(self, role: str, text: str, images: int) -> dict[str, Any]:
-        if not self.takes_parts:
-            return {"role": role, "content": text}
-        return {"role": role, "content": [*({"type": "image"} for _ in range(images)), {"type": "text", "text": text}]}
-
-
-@dataclass(frozen=True, slots=True)
 class Loaded:
     """A checkpoint in memory."""
 
     torch: Any
     model: Any
     processor: Any
-    chat: _Chat
-    max_new_tokens: int
+    chat: Chat
     seed: int | None
     """For sampling; ``None``: greedy."""
+    marks: Mapping[int, str]
+    """Special tokens that stand around thoughts and answers."""
+    stop_strings: Sequence[str]
+    """Texts at which the checkpoint's own decoding ends an answer."""
 
-    def answer(self, requests: Sequence[Request]) -> list[str]:
-        """All with images, or all without."""
+    def answer(self, requests: Sequence[Request], max_new_tokens: int) -> list[Response]:
+        """All with images, or all without; answers of at most *max_new_tokens*."""
         for request in requests:
             self._check(request)
+        texts = [self.chat.render(request.prompt, len(request.images)) for request in requests]
         with self.torch.inference_mode():
-            inputs = self._inputs(requests)
+            inputs = self._inputs(texts, requests)
+            self._check_lengths(inputs, max_new_tokens)
             if self.seed is not None:
                 self.torch.manual_seed(_seed_of(self.seed, requests))
             try:
-                output = self.model.generate(**inputs)
+                output = self.model.generate(**inputs, max_new_tokens=max_new_tokens)
             except self.torch.OutOfMemoryError as error:
                 # The frames hold the tensors of the failed batch, whose room a smaller one needs.
                 traceback.clear_frames(error.__traceback__)
                 raise
         rows = self._new_tokens(inputs["input_ids"], output)
-        return [text.strip() for text in self.processor.tokenizer.batch_decode(rows, skip_special_tokens=True)]
+        prompts = inputs["attention_mask"].sum(dim=1).tolist()
+        return [
+            self._response(text, tokens, prompt=int(prompt), ended=ended)
+            for text, (tokens, ended), prompt in zip(texts, rows, prompts, strict=True)
+        ]
+
+    def try_processor(self, folder: Path) -> None:
+        """Raise :class:`SetupError` for what would fail with every case: a processor without the size of patches."""
+        from PIL import Image  # not at collection
+
+        image = Image.new("RGB", (224, 224), "grey")
+        request = Request("What is this?", (image,))
+        try:
+            self._inputs([self.chat.render(request.prompt, 1)], [request])
+        except Exception as error:  # a broken processor raises what it likes
+            raise SetupError(
+                f"--model: {folder}: its processor fails on a request with one image: {first_line(error)}; "
+                "is processor_config.json or preprocessor_config.json complete?"
+            ) from error
+
+    def _response(self, rendered: str, tokens: Sequence[int], *, prompt: int, ended: bool) -> Response:
+        """The answer without the thoughts before it, which the template may have begun."""
+        text = self._decode(tokens)
+        stops = [place for stop in self.stop_strings if (place := text.find(stop)) >= 0]
+        text = text[: min(stops)] if stops else text
+        answer, reasoning, finished = split_reasoning(text.strip(), opened=opens_thought(rendered))
+        end: End = "stop" if ended or stops else "length"
+        return Response(answer, reasoning, end if finished else "thinking", prompt, len(tokens), rendered)
+
+    def _decode(self, tokens: Sequence[int]) -> str:
+        """Text without special tokens, but for the marks around thoughts and answers."""
+        decode = self.processor.tokenizer.decode
+        if not self.marks.keys() & set(tokens):
+            return str(decode(tokens, skip_special_tokens=True))
+        pieces, here = [], 0
+        for place, token in enumerate(tokens):
+            if token in self.marks:
+                pieces += [decode(tokens[here:place], skip_special_tokens=True), self.marks[token]]
+                here = place + 1
+        return "".join([*pieces, decode(tokens[here:], skip_special_tokens=True)])
 
     def _check(self, request: Request) -> None:
         kind = self.model.config.model_type
@@ -271,8 +269,7 @@ class Loaded:
             if token and token in request.prompt:
                 raise MmsafetyError(f"the prompt contains {token!r}, which stands for an image in this checkpoint")
 
-    def _inputs(self, requests: Sequence[Request]) -> dict[str, Any]:
-        texts = [self.chat.render(request.prompt, len(request.images)) for request in requests]
+    def _inputs(self, texts: list[str], requests: Sequence[Request]) -> dict[str, Any]:
         more: dict[str, Any] = {}
         if requests[0].images:
             more["images"] = [list(request.images) for request in requests]
@@ -285,17 +282,16 @@ class Loaded:
         batch.pop("labels", None)  # it also prepares for training, and the model would work out the loss
         if "token_type_ids" not in inspect.signature(self.model.forward).parameters:
             batch.pop("token_type_ids", None)  # tokenizers hand them out to models that know no such thing
-        self._check_lengths(batch)
         return {key: self._on_device(value) for key, value in batch.items()}
 
-    def _check_lengths(self, batch: Mapping[str, Any]) -> None:
+    def _check_lengths(self, batch: Mapping[str, Any], max_new_tokens: int) -> None:
         """Tables of positions end somewhere; on a GPU, to read beyond takes the whole process down."""
         config = self.model.config
         room = getattr(config.get_text_config(decoder=True), "max_position_embeddings", None)
         longest = int(batch["attention_mask"].sum(dim=1).max())
-        if isinstance(room, int) and not _is_encoder_decoder(config) and longest + self.max_new_tokens > room:
+        if isinstance(room, int) and not _is_encoder_decoder(config) and longest + max_new_tokens > room:
             raise MmsafetyError(
-                f"a request of {longest} tokens and an answer of {self.max_new_tokens} exceed the {room} positions"
+                f"a request of {longest} tokens and an answer of {max_new_tokens} exceed the {room} positions"
                 " of the checkpoint; lower --model-args max_new_tokens or shorten the case"
             )
         if "qformer_input_ids" in batch:
@@ -311,8 +307,11 @@ class Loaded:
             return value.to(self.model.device, self.model.dtype)
         return value.to(self.model.device)
 
-    def _new_tokens(self, prompt: Any, output: Any) -> list[list[int]]:
-        """Cut the prompt, which decoders repeat unless they were fed embeddings, and what follows the end."""
+    def _new_tokens(self, prompt: Any, output: Any) -> list[tuple[list[int], bool]]:
+        """Cut the prompt, which decoders repeat unless they were fed embeddings, and what follows the end.
+
+        With each row whether there was an end.
+        """
         width = prompt.shape[1]
         if output.shape[1] >= width and bool((output[:, :width] == prompt).all()):
             output = output[:, width:]
@@ -323,5 +322,5 @@ class Loaded:
             # What follows the end is padding for the longer answers of the batch; not every checkpoint pads with a
             # special token that decoding would skip.
             end = next((place for place, token in enumerate(row) if token in ends), len(row))
-            rows.append(row[:end])
+            rows.append((row[:end], end < len(row)))
         return rows

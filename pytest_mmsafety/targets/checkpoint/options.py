@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
+MAX_NEW_TOKENS = 128
+"""Limit of an answer where neither --model-args nor the suite has one."""
+_TEMPLATE = "template."
 ATTENTIONS = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
 
 
@@ -24,27 +28,32 @@ ATTENTIONS = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_a
 class Options:
     """``--model-args`` of this target, checked."""
 
-    max_new_tokens: int = 128
+    max_new_tokens: int | None = None
+    """``None``: what a case's suite asks for, else :data:`MAX_NEW_TOKENS`."""
     temperature: float = 0.0
     """0: greedy. Above: sampled from the whole distribution."""
     seed: int = 0
     dtype: str = "auto"
     device: str = "auto"
     system_prompt: str | None = None
+    template: Mapping[str, str | bool | int | float] = field(default_factory=dict)
+    """``template.NAME=VALUE``: variables of the chat template, such as ``template.enable_thinking=false``."""
     revision: str | None = None
     trust_remote_code: bool = False
     attn_implementation: str | None = None
 
     @classmethod
     def parse(cls, args: Mapping[str, str]) -> Options:
-        known = list(cls.__dataclass_fields__)
+        known = [*(name for name in cls.__dataclass_fields__ if name != "template"), "template.NAME"]
+        template = {key[len(_TEMPLATE) :]: _json(value) for key, value in args.items() if key.startswith(_TEMPLATE)}
+        args = {key: value for key, value in args.items() if not key.startswith(_TEMPLATE)}
         for key in args:
             if key not in known:
                 raise SetupError(
                     f"--model-args {key}={args[key]}: the transformers target has no such argument;"
                     f" expected one of {', '.join(known)}{nearest(key, known)}"
                 )
-        values: dict[str, Any] = dict(args)
+        values: dict[str, Any] = {**args, "template": template}
         if "max_new_tokens" in args:
             values["max_new_tokens"] = _whole_number("max_new_tokens", args["max_new_tokens"])
         if "temperature" in args:
@@ -72,6 +81,15 @@ class Options:
         if self.device == "auto":
             facts["accelerators"] = _accelerators()
         return [f"{key}={value!r}" for key, value in sorted(facts.items())]
+
+
+def _json(value: str) -> str | bool | int | float:
+    """``false`` as a boolean, ``3`` as a number, anything else as text."""
+    try:
+        found = json.loads(value.lower() if value.lower() in ("true", "false") else value)
+    except ValueError:
+        return value
+    return found if isinstance(found, str | bool | int | float) else value
 
 
 def _whole_number(key: str, value: str, least: int = 1) -> int:

@@ -16,20 +16,23 @@ import gc
 import hashlib
 import importlib.metadata
 import re
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_mmsafety.cases import Response
 from pytest_mmsafety.errors import SetupError
-from pytest_mmsafety.targets.checkpoint.files import MISSING, check_folder, digests, download
+from pytest_mmsafety.targets.checkpoint.chat import dates_of_template
+from pytest_mmsafety.targets.checkpoint.files import MISSING, check_folder, digests, download, set_aside
 from pytest_mmsafety.targets.checkpoint.model import Loaded, load
-from pytest_mmsafety.targets.checkpoint.options import Options
+from pytest_mmsafety.targets.checkpoint.options import MAX_NEW_TOKENS, Options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_mmsafety.targets import Request
 
-ANSWER_FORMAT = 1
+ANSWER_FORMAT = 2
 """Raised whenever this file begins to ask, decode or trim differently, so that stored answers are not mistaken."""
 
 
@@ -43,6 +46,7 @@ class TransformersTarget:
         self._options = Options.parse(args)
         self._loaded: Loaded | None = None
         self._fingerprint: str | None = None
+        self._started = datetime.now()  # noqa: DTZ005 - templates write the local date
         if Path(model).is_dir():
             self._folder: Path | None = Path(model).resolve()
             self._name = self._folder.name
@@ -66,21 +70,40 @@ class TransformersTarget:
         if self._fingerprint is None:
             facts = [f"format={ANSWER_FORMAT}", *digests(self.fetch()), *self._options.facts()]
             facts += [f"{package}={_version(package)}" for package in ("torch", "transformers")]
+            facts += dates_of_template(self.fetch(), self._started)
             self._fingerprint = hashlib.sha256("\n".join(facts).encode()).hexdigest()
         return self._fingerprint
 
-    def generate(self, requests: Sequence[Request]) -> list[str]:
+    @property
+    def remarks(self) -> list[str]:
+        """What of the checkpoint's own decoding is set aside, and a date in its template."""
+        folder, remarks = self.fetch(), []
+        if aside := set_aside(folder):
+            remarks.append(
+                f"set aside of the checkpoint's generation_config.json: {', '.join(aside)}; answers are "
+                + (f"sampled at temperature {self._options.temperature:g}" if self._options.temperature else "greedy")
+            )
+        if dates := dates_of_template(folder, self._started):
+            remarks.append(
+                f"the checkpoint's chat template writes the date ({', '.join(dates)}): "
+                "on another day every case is asked anew"
+            )
+        return remarks
+
+    def generate(self, requests: Sequence[Request]) -> list[Response]:
         """May raise torch's ``OutOfMemoryError``: the same requests in smaller batches can still succeed."""
         if self._loaded is None:
-            self._loaded = load(self.fetch(), self._options)
-        answers = [""] * len(requests)
+            self._loaded = load(self.fetch(), self._options, self._started)
+        answers = [Response("")] * len(requests)
         # Apart, because processors take images for all of a batch or for none of it.
-        for has_images in (True, False):
-            rows = [row for row, request in enumerate(requests) if bool(request.images) is has_images]
-            if rows:
-                told = self._loaded.answer([requests[row] for row in rows])
-                for row, answer in zip(rows, told, strict=True):
-                    answers[row] = answer
+        kinds: dict[tuple[bool, int], list[int]] = {}
+        for row, request in enumerate(requests):
+            limit = self._options.max_new_tokens or request.max_new_tokens or MAX_NEW_TOKENS
+            kinds.setdefault((not request.images, limit), []).append(row)
+        for (_, limit), rows in sorted(kinds.items()):
+            told = self._loaded.answer([requests[row] for row in rows], limit)
+            for row, answer in zip(rows, told, strict=True):
+                answers[row] = answer
         return answers
 
     def release(self) -> None:
