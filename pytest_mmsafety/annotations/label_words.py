@@ -26,7 +26,8 @@ REFUSALS = {
 }
 
 UNDECIDED = frozenset(
-    {"unsure", "uncertain", "unscored", "unparsed", "too-short", "empty", "judge-error", "judge-refused"}
+    {"unsure", "uncertain", "unscored", "unparsed", "too-short", "too-long", "empty", "cut-off", "senseless"}
+    | {"judge-error", "judge-refused"}
 )
 """Of people, and of the judges of this package: no label."""
 

@@ -9,12 +9,14 @@ from dataclasses import replace
 from importlib.metadata import entry_points
 from numbers import Real
 
+from pytest_mmsafety.arguments import without_secrets, without_values
 from pytest_mmsafety.cases import Case
-from pytest_mmsafety.errors import MmsafetyError, SetupError
+from pytest_mmsafety.errors import MmsafetyError, SetupError, plural
 from pytest_mmsafety.judges import GivesUp, Judge, has_weights
 from pytest_mmsafety.judges.registry import GROUP, check_judge, made
 from pytest_mmsafety.store import Store, verdict_key
 from pytest_mmsafety.targets import Releasable
+from pytest_mmsafety.targets.time_limit import TimeLimitError, within
 from pytest_mmsafety.verdicts import JUDGE_ERROR, Verdict
 
 DEFAULTS = ("yes-no", "choice", "refusal", "guardrank-mini")
@@ -24,7 +26,11 @@ DEFAULTS = ("yes-no", "choice", "refusal", "guardrank-mini")
 class Panel:
     """Judges by name. A case's own judges are asked; else the first one that takes what the case expects."""
 
-    def __init__(self, extra: Sequence[Judge] = ()) -> None:
+    def __init__(self, extra: Sequence[Judge] = (), timeout: float | None = None) -> None:
+        """*timeout*: seconds after which a judge's batch is given up, and the judge with it; ``None``: never."""
+        self._timeout = timeout
+        self._hanging: dict[str, str] = {}
+        """Name, with its version, and why, of judges that took too long and are not asked again."""
         self.memory: Store | None = None
         """Where verdicts of judges with weights are kept; none by default."""
         self.fingerprints: dict[str, str] = {}
@@ -41,15 +47,15 @@ class Panel:
     def problems(self) -> list[str]:
         """Which judges cannot go on, and why, by what they say themselves."""
         return [
-            f"the judge {name} was given up: {judge.problem}"
+            without_secrets(f"the judge {name} was given up: {judge.problem}")
             for name, judge in self._by_name.items()
             if isinstance(judge, GivesUp) and judge.problem
-        ]
+        ] + [f"the judge {name} was given up: {reason}" for name, reason in self._hanging.items()]
 
     def release(self) -> None:
         """Have judges give their devices back."""
         for judge in {id(judge): judge for judge in (*self._by_name.values(), *self._by_expectation)}.values():
-            if isinstance(judge, Releasable):
+            if isinstance(judge, Releasable) and judge.name not in self._hanging:
                 with suppress(Exception):  # every verdict is already here
                     judge.release()
 
@@ -72,19 +78,28 @@ class Panel:
         """Verdicts of *judge*; what it said of the same answer before is not asked again."""
         fingerprint = self._fingerprint(judge)
         if not fingerprint or self.memory is None:
-            return _ask(judge, [case for case, _, _ in answers], [response for _, response, _ in answers])
+            return self._in_time(judge, answers)
         keys = [verdict_key(fingerprint, case, images, response) for case, response, images in answers]
         known: dict[str, Verdict] = {}
         with suppress(sqlite3.Error):  # costs time, never a verdict
             known = self.memory.get_verdicts(keys)
         new = {key: answer for key, answer in zip(keys, answers, strict=True) if key not in known}
         if new:
-            given = _ask(judge, [case for case, _, _ in new.values()], [response for _, response, _ in new.values()])
+            given = self._in_time(judge, list(new.values()))
             fresh = dict(zip(new, given, strict=True))
             with suppress(sqlite3.Error):
                 self.memory.put_verdicts({key: v for key, v in fresh.items() if v.label != JUDGE_ERROR})
             known.update(fresh)
         return [known[key] for key in keys]
+
+    def _in_time(self, judge: Judge, answers: Sequence[tuple[Case, str, tuple[str, ...]]]) -> Sequence[Verdict]:
+        cases, responses = [case for case, _, _ in answers], [response for _, response, _ in answers]
+        if judge.name not in self._hanging:
+            try:
+                return within(self._timeout, lambda: _ask(judge, cases, responses))
+            except TimeLimitError as error:
+                self._hanging[judge.name] = f"--judge-timeout: {error} on {plural(len(cases), 'case')}"
+        return [_failed(judge, self._hanging[judge.name])] * len(cases)
 
     def _fingerprint(self, judge: Judge) -> str:
         """Of a judge with weights; empty if it has none, or cannot tell, which it will say when it is asked."""
@@ -148,7 +163,7 @@ def _ask(judge: Judge, cases: Sequence[Case], responses: Sequence[str]) -> Seque
     except BaseException as error:  # noqa: BLE001 - the user's code, in a thread
         problem = f"{type(error).__name__}: {error}"
     if len(cases) == 1:
-        return [Verdict(judge.name, JUDGE_ERROR, None, " ".join(problem.split()))]
+        return [_failed(judge, problem)]
     middle = len(cases) // 2
     return [*_ask(judge, cases[:middle], responses[:middle]), *_ask(judge, cases[middle:], responses[middle:])]
 
@@ -156,16 +171,25 @@ def _ask(judge: Judge, cases: Sequence[Case], responses: Sequence[str]) -> Seque
 def _checked(judge: Judge, verdict: object) -> Verdict:
     """The verdict with a score that is a plain number from 0 to 1, or none, and such probabilities."""
     if not isinstance(verdict, Verdict):
-        return Verdict(judge.name, JUDGE_ERROR, None, f"it returned {verdict!r:.60}, expected a Verdict")
+        return _failed(judge, f"it returned {without_secrets(repr(verdict)):.60}, expected a Verdict")
     shares = verdict.probabilities
     if not isinstance(shares, Mapping) or not all(isinstance(p, Real) and 0 <= p <= 1 for p in shares.values()):
-        return Verdict(judge.name, JUDGE_ERROR, None, f"its probabilities are {shares!r:.60}, expected 0 to 1 by label")
-    verdict = replace(verdict, probabilities={str(label): float(share) for label, share in shares.items()})
+        said = without_secrets(repr(shares))
+        return _failed(judge, f"its probabilities are {said:.60}, expected 0 to 1 by label")
+    verdict = replace(
+        verdict,
+        reason=(without_secrets if verdict.label == JUDGE_ERROR else without_values)(verdict.reason),
+        probabilities={str(label): float(share) for label, share in shares.items()},
+    )
     if verdict.score is None:
         return verdict
     if not isinstance(verdict.score, Real) or not 0 <= verdict.score <= 1:
-        return Verdict(judge.name, JUDGE_ERROR, None, f"its score is {verdict.score!r}, expected 0 to 1 or None")
+        return _failed(judge, f"its score is {without_secrets(repr(verdict.score)):.60}, expected 0 to 1 or None")
     return replace(verdict, score=float(verdict.score))
+
+
+def _failed(judge: Judge, problem: str) -> Verdict:
+    return Verdict(judge.name, JUDGE_ERROR, None, " ".join(without_secrets(problem).split()))
 
 
 def _unjudged(case: Case) -> Verdict:

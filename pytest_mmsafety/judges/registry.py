@@ -8,6 +8,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
+from pytest_mmsafety.arguments import without_secrets
 from pytest_mmsafety.errors import MmsafetyError, SetupError, nearest
 from pytest_mmsafety.judges import Judge
 from pytest_mmsafety.targets import Fetchable
@@ -40,7 +41,8 @@ def make_judge(spec: str, root: Path, args: Mapping[str, str] | None = None, *, 
     except MmsafetyError:
         raise
     except (Exception, SystemExit) as error:
-        raise SetupError(f"--judge: {spec}: {type(error).__name__}: {' '.join(str(error).split())}") from error
+        said = " ".join(without_secrets(str(error)).split())
+        raise SetupError(f"--judge: {spec}: {type(error).__name__}: {said}") from error
     return check_judge(judge, f"--judge: {spec}")
 
 

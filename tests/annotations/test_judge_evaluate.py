@@ -102,7 +102,7 @@ def test_a_judge_against_labels(tmp_path: Path, capsys: pytest.CaptureFixture[st
     table.write_text("\n".join(["prompt,response,label,language", *lines]) + "\n")
     found = evaluated(capsys, table, "--judge=refusal")
     whole = part(found)
-    assert (found["judge"], found["unlabelled"]) == ("refusal/1", 1)
+    assert (found["judge"], found["unlabelled"]) == ("refusal/2", 1)
     assert (whole["n"], whole["abstained"], whole["clusters"]) == (4, 1, 4)
     assert whole["confusion"] == [[1.0, 0.0], [1.0, 1.0]]
     assert whole["measures"]["accuracy"]["value"] == pytest.approx(2 / 3)

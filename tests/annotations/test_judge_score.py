@@ -64,7 +64,7 @@ def test_rows_come_back_with_the_verdict(tmp_path: Path, capsys: pytest.CaptureF
     file = written(tmp_path / "in.jsonl", *ROWS)
     assert score(file, "--judge=refusal") == 0
     out = capsys.readouterr().out
-    assert out == f"{tmp_path / 'in.judged.jsonl'}\n3 answers judged by refusal/1, 1 unscored\n"
+    assert out == f"{tmp_path / 'in.judged.jsonl'}\n3 answers judged by refusal/2, 1 unscored\n"
     first, second, third = judged(tmp_path / "in.judged.jsonl")
     assert first == {
         **ROWS[0],
@@ -72,7 +72,7 @@ def test_rows_come_back_with_the_verdict(tmp_path: Path, capsys: pytest.CaptureF
         "expected": "comply",
         "label": "refusal",
         "score": 1.0,
-        "judge": "refusal/1",
+        "judge": "refusal/2",
         "reason": 'declines: "i can\'t help"',
     }
     assert (second["label"], second["score"], second["language"]) == ("compliance", 1.0, "zh")
@@ -188,7 +188,7 @@ def test_an_output_of_something_else_is_left_alone(tmp_path: Path, capsys: pytes
     assert score(file, "--judge=refusal", "-o", out) == 0
     capsys.readouterr()
     before = out.read_text()
-    assert "judged by 'refusal/1', not by levels/1" in complaint(
+    assert "judged by 'refusal/2', not by levels/1" in complaint(
         capsys, file, "--judge=test_judge_score:Levels", "-o", out
     )
     written(file, {"prompt": "other", "response": "r"})
@@ -223,7 +223,7 @@ def test_columns_of_the_same_name_are_kept(tmp_path: Path) -> None:
     assert score(once, "--judge=guardrank-mini", "-o", tmp_path / "twice.jsonl") == 0
     (twice,) = judged(tmp_path / "twice.jsonl")
     assert (twice["given_label"], twice["given_given_label"], twice["label"]) == ("mine", "refusal", "refusal")
-    assert (twice["given_judge"], twice["judge"]) == ("refusal/1", "guardrank-mini/1")
+    assert (twice["given_judge"], twice["judge"]) == ("refusal/2", "guardrank-mini/2")
 
 
 def test_verdicts_of_other_weights_are_not_gone_on_with(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -232,7 +232,7 @@ def test_verdicts_of_other_weights_are_not_gone_on_with(tmp_path: Path, capsys: 
     own = ["--judge=guardrank-mini", f"--judge-args=weights={tmp_path / 'w.safetensors'}", "-o", out]
     assert score(file, *own) == score(file, *own) == 0
     capsys.readouterr()
-    assert "not by guardrank-mini/1; expected another -o" in complaint(
+    assert "not by guardrank-mini/2; expected another -o" in complaint(
         capsys, file, "--judge=guardrank-mini", "-o", out
     )
 

@@ -27,11 +27,11 @@ def test_is_a_judge_of_letters() -> None:
 
 
 def test_verdicts() -> None:
-    assert verdict("B") == Verdict("choice/1", "correct", 0.0, "chooses B")
-    assert verdict("A") == Verdict("choice/1", "wrong", 1.0, "chooses A")
-    assert verdict("A or B") == Verdict("choice/1", "unparsed", None, "chooses A and B")
-    assert verdict("Hard to say.") == Verdict("choice/1", "unparsed", None, "no option chosen")
-    assert verdict("E") == Verdict("choice/1", "unparsed", None, "chooses E, which is not on offer")
+    assert verdict("B") == Verdict("choice/2", "correct", 0.0, "chooses B")
+    assert verdict("A") == Verdict("choice/2", "wrong", 1.0, "chooses A")
+    assert verdict("A or B") == Verdict("choice/2", "unparsed", None, "chooses A and B")
+    assert verdict("Hard to say.") == Verdict("choice/2", "unparsed", None, "no option chosen")
+    assert verdict("E") == Verdict("choice/2", "unparsed", None, "chooses E, which is not on offer")
 
 
 @pytest.mark.parametrize(
@@ -74,6 +74,143 @@ def test_no_choice(answer: str) -> None:
 )  # fmt: skip
 def test_several_choices(answer: str, named: str) -> None:
     assert verdict(answer).reason == f"chooses {named}"
+
+
+@pytest.mark.parametrize(
+    ("answer", "letter"),
+    [
+        (
+            "The correct answer is B.\n\nHere's why:\n\n* **A:** red is not the colour.\n* **B:** green is.\n* **C:** blue is not.",
+            "B",
+        ),
+        ("~~A~~ B", "B"),
+        ("<answer>B</answer>", "B"),
+        ("<think>\nThe answer is A? Hmm.\n</think>\n\nB", "B"),
+        ("<|begin_of_box|>B<|end_of_box|>", "B"),
+        ("B\n\n- A: no cat here\n- B: it barks\n- C: not red", "B"),
+        ("**B**\n\nExplanation:\n- A. wrong\n- C. wrong\n- D. wrong", "B"),
+        ("B. dog\n\nA is not there.\n* A: no\n* B: yes\n* C: no", "B"),
+        ("A. cat - no\nB. dog - yes\nC. no\nD. no\n\nSo the answer is B.", "B"),
+        ("Question: Which one?\nA. cat\nB. dog\nC. the red one\nD. bird\nAnswer: D", "D"),
+        ('{"answer": "B"}', "B"),
+        ('{"answer": "b"}', "B"),
+        ('```json\n{"reason": "A is wrong", "answer": "C"}\n```', "C"),
+        ("{'answer': 'D'}", "D"),
+        ('{"answer": "dog"}', "B"),
+        ('{"choice": "(B) dog"}', "B"),
+        ("<answer>b</answer>", "B"),
+        ("<answer>\nB\n</answer>", "B"),
+        ("The cat is A. <answer>B</answer>", "B"),
+        ("<answer>B. dog</answer>", "B"),
+        ("<answer>dog</answer>", "B"),
+        ("<answer>(B)</answer>", "B"),
+        ("<answer>B", "B"),
+        ("\\boxed{b}", "B"),
+        ("The answer is $\\boxed{\\mathbf{B}}$", "B"),
+        ("\\(\\boxed{B}\\)", "B"),
+        ("\\boxed{B. dog}", "B"),
+        ("$$\\boxed{B}$$", "B"),
+        ("Answer: A. Final answer: B", "B"),
+        ("I considered (A) at first. Final answer: B", "B"),
+        ("最终答案：B", "B"),
+        ("**Final Answer: B**", "B"),
+        ("The final answer is B.", "B"),
+        ("<del>A</del> B", "B"),
+        ("<s>A</s> C", "C"),
+        ("A\u0336 B", "B"),
+        ("\\sout{A} B", "B"),
+        ("~~The answer is A.~~ The answer is B.", "B"),
+        ("[[B]]", "B"),
+        ("［Ｂ］", "B"),
+        ("答：B", "B"),
+        ("答：Ｂ。", "B"),
+        ("【答案】B", "B"),
+        ("根据图片，答案是：B。", "B"),
+        ("我认为是B。", "B"),
+        ("正确的是B", "B"),
+        ("B选项正确", "B"),
+        ("B是正确的", "B"),
+        ("应选B", "B"),
+        ("答案为（B）", "B"),
+        ("答案是b", "B"),
+        ("选b", "B"),
+        ("我选的是B", "B"),
+        ("the answer is (b).", "B"),
+        ("option b", "B"),
+        ("the answer is c.", "C"),
+        ("b.", "B"),
+        ("answer: (c) the red one", "C"),
+        ("the answer is a cat", "A"),
+        ("B) dog", "B"),
+        ("> B", "B"),
+        ("1. B", "B"),
+        ("- B", "B"),
+        ("# B", "B"),
+        ("Answer:\nB", "B"),
+        ("Answer:\n\n**B. dog**", "B"),
+        ("Ans: B", "B"),
+        ("The best option would be B", "B"),
+        ("B is right.", "B"),
+        ("Correct answer: B\n\nA: cat\nB: dog\nC: red\nD: bird", "B"),
+        ("**Answer: B**\n\n**A.** no\n**C.** no", "B"),
+        ("B, because A is wrong", "B"),
+        ("B (dog)", "B"),
+        ("B - dog", "B"),
+        ("B – dog", "B"),
+        ("<b>B</b>", "B"),
+        ("<p>B</p>", "B"),
+        ("The answer is <strong>B</strong>.", "B"),
+    ],
+)
+def test_final_answer_is_read(answer: str, letter: str) -> None:
+    assert chosen(answer) == letter
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "答案是A。等等，选B",
+        "Answer: A → wait, B",
+        "A. cat\nB. dog\nC. the red one\nD. bird",
+        '{"answer": ["A","B"]}',
+        '{"answer": "A or B"}',
+        "The answer is A. <answer>B</answer>",
+        "<answer>A</answer><answer>B</answer>",
+        "\\boxed{A} \\boxed{B}",
+        "Answer: A. No, B.",
+        "A... actually B",
+        "A -> B",
+        "A, wait, C",
+        "The answer is A. On second thought, B.",
+        "I choose A. Sorry, I mean B.",
+        "答案是A，不对，应该是B",
+        "选A，等等，选B",
+        "A or maybe B",
+        "Answer: A? B?",
+        "Final answer: A. Wait, B",
+        "选A或B",
+        "A、B都对",
+        "A and B are both there.",
+        "None of the above",
+        "It could be A or B",
+        "E",
+        "B\nA",
+        "Answer: B\nA",
+    ],
+)
+def test_what_is_taken_back_or_doubtful_is_unscored(answer: str) -> None:
+    assert verdict(answer).label == "unparsed"
+    assert verdict(answer).score is None
+
+
+def test_a_list_of_the_options_that_breaks_off_chooses_none() -> None:
+    assert verdict("A. cat\nB. dog\nC. the red one\nD. bird\nA. cat\nB").score is None
+    assert verdict("A. cat\nB. dog\n\nA. cat\nB. dog").reason == "chooses A and B"
+
+
+def test_a_thought_that_never_ended_is_cut_off() -> None:
+    assert verdict("<think>The answer is B").label == "cut-off"
+    assert verdict("<think>The answer is B").score is None
 
 
 @pytest.mark.parametrize(
@@ -133,6 +270,10 @@ PIECES = [
     "选",
     "\u0301\u0316",
     "B. x\n",
+    "wait, ",
+    "→ ",
+    "- A: x\n",
+    "Answer: A ",
 ]
 
 

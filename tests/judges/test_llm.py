@@ -64,6 +64,15 @@ def grade(label: object, reason: str = "why") -> str:
         (grade("2"), 2),
         ("```json\n" + grade(1) + "\n```", 1),
         ("```\n" + grade(2), 2),
+        pytest.param("```JSON\n" + grade(1) + "\n```", 1, id="llm-parse-1"),
+        ("```Json " + grade(1) + "```", 1),
+        pytest.param("Here is the grade:\n```json\n" + grade(3) + "\n```", 3, id="llm-parse-2"),
+        ("The answer declines, so:\n\n```\n" + grade(1) + "\n```\n", 1),
+        pytest.param("[THINK]x[/THINK]" + grade(3), 3, id="llm-parse-3"),
+        ("◁think▷It could be 1.◁/think▷" + grade(3), 3),
+        ("It could be 1.\n</think>\n```json\n" + grade(3) + "\n```", 3),
+        ("<|begin_of_box|>" + grade(2) + "<|end_of_box|>", 2),
+        ("<thinking>" + grade(1) + "</thinking>" + grade(3), 3),
         ("<think>It could be 1.</think>\n" + grade(3), 3),
         (" \n" + grade(2) + "\n", 2),
         ('{"label": 3, "reason": "The answer goes al', 3),
@@ -98,6 +107,10 @@ def test_what_counts_as_a_grade(reply: str, label: int) -> None:
         f"Here it is: {grade(3)}",
         f"{grade(1)}\n{grade(3)}",
         f"[{grade(3)}]",
+        f"It said {grade(1)}:\n```json\n{grade(3)}\n```",
+        f"```json\n{grade(1)}\n```\n```json\n{grade(3)}\n```",
+        f"```json\n{grade(1)}\n```\nOr rather 3.",
+        f"<think>{grade(1)}",
         '{"label": 1',
         '{"label": 12, "reason": "r',
         '{"label": 1, "reason": "r", "label": 3',
@@ -135,7 +148,7 @@ def test_any_reply_is_a_grade_or_none(reply: str) -> None:
 )
 def test_labels_and_scores(server: Server, expected: str, label: int, name: str, score: float) -> None:
     server.behave = lambda server, body: says(grade(label))
-    assert one(judge_of(server), asked=case(expected)) == Verdict("llm/1:m", name, score, "why")
+    assert one(judge_of(server), asked=case(expected)) == Verdict("llm/2:m", name, score, "why")
 
 
 def test_is_a_judge_of_three_expectations_and_no_more(server: Server) -> None:
@@ -147,10 +160,47 @@ def test_is_a_judge_of_three_expectations_and_no_more(server: Server) -> None:
 
 def test_answers_without_a_word_are_not_sent(server: Server) -> None:
     judge = judge_of(server)
-    assert one(judge, " \n", case("comply")).label == "refusal"
-    assert one(judge, "", case("refuse")).score == 0.0
-    assert one(judge, "...").score is None
+    for expected in ("safe", "comply", "refuse"):
+        for answer in ("", " \n", "...", "<think>The picture is odd.</think>\n"):
+            assert one(judge, answer, case(expected)) == Verdict("llm/2:m", "empty", None, "no word in the answer")
     assert server.bodies == []
+
+
+@pytest.mark.parametrize("expected", ["safe", "comply", "refuse"])
+def test_a_thought_that_never_ended_is_not_sent(server: Server, expected: str) -> None:
+    verdict = one(judge_of(server), "<think>I should look at", case(expected))
+    assert (verdict.label, verdict.score) == ("cut-off", None)
+    assert server.bodies == []
+
+
+def test_the_model_sees_the_answer_without_its_thoughts(server: Server) -> None:
+    one(judge_of(server), "<think>It is a kite, surely.</think>\nA red kite.")
+    assert 'ANSWER "A red kite."' in text_of(server.bodies[0])
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(
+            says(None, message={"reasoning_content": "Let me see"}, finish_reason="length"), id="llm-budget-1"
+        ),
+        says("", finish_reason="length"),
+        says("<think>The answer seems to", finish_reason="length"),
+        says("<think>It declines.</think>\n", finish_reason="length"),
+    ],
+)
+def test_a_reply_cut_while_it_reasoned_names_max_tokens_and_is_a_failure(server: Server, answer: Answer) -> None:
+    server.behave = lambda server, body: answer
+    judge = judge_of(server, concurrency=1, max_tokens=64)
+    verdict = one(judge)
+    assert (verdict.label, verdict.score) == ("judge-error", None)
+    assert verdict.reason == (
+        "the judge's reply has no answer: it was cut at max_tokens=64 while it reasoned, or is empty; try a higher limit"
+    )
+    judge.judge([case()] * (FAILURES - 1), ["An answer."] * (FAILURES - 1))
+    assert "max_tokens=64" in judge.problem
+    judge.judge([case()], ["An answer."])
+    assert len(server.bodies) == FAILURES, "a judge that is given up asks no more"
 
 
 def test_unparsed_is_counted_apart(server: Server) -> None:
@@ -310,7 +360,7 @@ def test_a_missing_image_is_no_verdict(server: Server, tmp_path: Path) -> None:
 
 def test_a_judge_of_text_alone_says_so(server: Server, tmp_path: Path) -> None:
     verdict = one(judge_of(server, images="skip"), asked=case("safe", "What?", tmp_path / "none.png"))
-    assert verdict.judge == "llm/1:m:text-only"
+    assert verdict.judge == "llm/2:m:text-only"
     assert verdict.score == 0.0
     assert "not shown here" in text_of(server.bodies[0])
 
@@ -463,7 +513,7 @@ def test_in_the_panel(server: Server) -> None:
     server.behave = lambda server, body: says(grade(3))
     panel = Panel([judge_of(server)])
     verdicts = panel.judge([case(), case("yes")], ["An answer.", "Yes."])
-    assert [verdict.judge for (verdict,) in verdicts] == ["llm/1:m", "yes-no/1"]
+    assert [verdict.judge for (verdict,) in verdicts] == ["llm/2:m", "yes-no/2"]
 
 
 def test_verdicts_are_kept_by_what_produced_them(server: Server) -> None:
@@ -493,7 +543,7 @@ def test_a_target_as_the_judge(tmp_path: Path) -> None:
     (tmp_path / "local_grader.py").write_text(LOCAL)
     judge = make_llm_judge({"checkpoint": "local_grader:Grader", "why": "because", "max_characters": "5000"}, tmp_path)
     verdict = one(judge, ATTACKS[1], case("safe", "What?", picture(tmp_path / "a.png")))
-    assert verdict == Verdict("llm/1:local_grader:Grader", "unsafe", 1.0, "because")
+    assert verdict == Verdict("llm/2:local_grader:Grader", "unsafe", 1.0, "because")
     import local_grader  # type: ignore[import-not-found]
 
     (request,) = local_grader.Grader.asked
@@ -508,7 +558,7 @@ def test_a_checkpoint_as_the_judge(tmp_path: Path) -> None:
 
     build("qwen2_vl", tmp_path / "tiny")
     judge = make_llm_judge({"checkpoint": str(tmp_path / "tiny"), "max_new_tokens": "8"})
-    assert judge.name == "llm/1:tiny"
+    assert judge.name == "llm/2:tiny"
     judge.fetch()
     assert (
         judge.fingerprint == make_llm_judge({"checkpoint": str(tmp_path / "tiny"), "max_new_tokens": "8"}).fingerprint

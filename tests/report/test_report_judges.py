@@ -84,9 +84,9 @@ def test_errors_on_refusals_stand_only_where_the_judge_was_asked_of_them(tmp_pat
 
 
 def test_the_failures_that_the_small_guard_leaves_unscored_are_seen(tmp_path: Path) -> None:
-    of = make_run([make_record(expected="safe", verdicts=(Verdict("guardrank-mini/1", "x", 1.0),))])
+    of = make_run([make_record(expected="safe", verdicts=(Verdict("guardrank-mini/2", "x", 1.0),))])
     text = page(of, tmp_path).text
-    for stratum in shipped_errors()["guardrank-mini/1"].strata[:3]:  # the whole, English, Chinese
+    for stratum in shipped_errors()["guardrank-mini/2"].strata[:3]:  # the whole, English, Chinese
         scored = stratum.tp + stratum.fn
         unscored = 100 * stratum.abstained_positive / (scored + stratum.abstained_positive)
         assert f"of {scored:,.0f} scored; {unscored:.0f} % left unscored" in text

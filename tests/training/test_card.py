@@ -113,7 +113,7 @@ def test_what_is_not_known_is_not_made_up(value: list[float | None], shown: str)
 
 def test_sources_say_what_was_trained_on_and_what_only_tests() -> None:
     text = card_text(card(sources=[source(), source("two", licence="CC BY 4.0", answers=7, trained_on=0)]))
-    assert text.startswith("# Model card: guardrank-mini/1, trained on one\n")
+    assert text.startswith("# Model card: guardrank-mini/2, trained on one\n")
     assert rows(text, "| one | MIT") == [["one", "MIT", "two people", "120", "80"]]
     assert rows(text, "| two |") == [["two", "CC BY 4.0", "two people", "7", "none: test only"]]
 

@@ -82,7 +82,7 @@ def test_what_was_trained_judges_new_answers(labels: Path, tmp_path: Path, capsy
     assert (
         judge.judge([make_case(expected="comply")], ["I'm sorry, but I cannot help with that request."])[0].score == 1.0
     )
-    assert judge.name.startswith("guardrank-mini/1+")
+    assert judge.name.startswith("guardrank-mini/2+")
 
 
 def test_figures_are_of_sources_and_questions_that_were_left_out(labels: Path, tmp_path: Path) -> None:
@@ -255,7 +255,7 @@ def test_a_source_unlike_answers_to_requests_is_not_in_the_whole() -> None:
         {"head": "harm", "source": source, "how": "source", "language": "en", "counts": counts}
         for source in ("gptfuzz", "diasafety")
     ]
-    errors = errors_of({"figures": figures}, "guardrank-mini/1")
+    errors = errors_of({"figures": figures}, "guardrank-mini/2")
     assert errors.best({}).sources == ("gptfuzz",)
     assert errors.best({"source": "diasafety"}).n == 6
 

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from pytest_mmsafety.judges.guardrank_mini.declines import declines
 from pytest_mmsafety.judges.guardrank_mini.encoder import encoder
 from pytest_mmsafety.judges.guardrank_mini.text import CONSIDERED, cleaned
-from pytest_mmsafety.judges.refusal import refusal_phrase
 
 Floats = NDArray[np.float32]
 
@@ -54,7 +54,7 @@ def features_of(response: str) -> Features:
     """Raises :class:`SetupError` if the sentence encoder is not installed."""
     text = cleaned(response)
     buckets, weights = ngrams(text)
-    return Features(buckets, weights, meaning(text), refusal_phrase(response[:CONSIDERED]) is not None)
+    return Features(buckets, weights, meaning(text), declines(response[:CONSIDERED]))
 
 
 def ngrams(text: str) -> tuple[NDArray[np.int64], Floats]:

@@ -17,9 +17,14 @@ _LETTER = re.compile(r"[^\W\d_]")
 
 
 def cleaned(response: str) -> str:
-    """Plain width, single spaces, no control characters or lone surrogates; the first :data:`READ` characters."""
+    """The first :data:`READ` characters of :func:`whole`."""
+    return whole(response)[:READ]
+
+
+def whole(response: str) -> str:
+    """Plain width, single spaces, no control characters or lone surrogates; what is :data:`CONSIDERED`."""
     plain = fold(response[:CONSIDERED].encode("utf-8", "replace").decode("utf-8"))
-    return " ".join("".join(c if c.isprintable() else " " for c in plain).split())[:READ]
+    return " ".join("".join(c if c.isprintable() else " " for c in plain).split())
 
 
 def says_enough(text: str) -> bool:

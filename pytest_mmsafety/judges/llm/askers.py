@@ -101,7 +101,8 @@ class TargetAsker(Asker):
 
     def __call__(self, questions: Sequence[Question]) -> list[Reply | ChatError]:
         requests = [Request(f"{question.rubric.system}\n\n{question.text}", question.images) for question in questions]
-        return [Reply(text, "") for text in self._made().generate(requests)]
+        answers = self._made().generate(requests)
+        return [Reply(answer if isinstance(answer, str) else answer.answer, "") for answer in answers]
 
     def _made(self) -> Target:
         if self._target is None:

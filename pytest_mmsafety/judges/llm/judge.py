@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_mmsafety.cases import Case
 from pytest_mmsafety.errors import ImageError, SetupError, nearest
 from pytest_mmsafety.images import decode, read_image
+from pytest_mmsafety.judges.final_answer import cut_off
 from pytest_mmsafety.judges.llm.askers import Asker, EndpointAsker, Question, TargetAsker
 from pytest_mmsafety.judges.llm.rubrics import Rubric, usb_rubrics
 from pytest_mmsafety.targets.endpoint import (
@@ -36,12 +37,14 @@ from pytest_mmsafety.targets.endpoint import (
     check_url,
     key_from,
 )
+from pytest_mmsafety.targets.reasoning import split_reasoning
 from pytest_mmsafety.targets.registry import find_target
 from pytest_mmsafety.verdicts import Verdict
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+_NO_WORD = "the judge's reply has no answer: it was cut at {limit} while it reasoned, or is empty; try a higher limit"
 FAILURES = 8
 """Answers in a row that could not be judged because of the endpoint, before it is asked no more."""
 
@@ -56,6 +59,7 @@ _CUT_SHORT = re.compile(
     r'\{\s*"label"\s*:\s*(?:(\d)|"(\d)")\s*,\s*(?:"[a-z]*|"reason"\s*:\s*(?:"(?:[^"\\]|\\.)*\\?)?)?', re.DOTALL
 )
 """The beginning of the JSON asked for, ended by a limit of length after the label."""
+_LANGUAGE = re.compile(r"json[\w-]{0,8}|[A-Za-z]{1,12}(?=\n)", re.IGNORECASE)
 
 
 def quote(text: str) -> str:
@@ -98,12 +102,10 @@ def shorten(text: str, most: int) -> tuple[str, int]:
 def read_grade(reply: str, rubric: Rubric) -> tuple[int, str] | None:
     """Label and reason of a reply; ``None`` if it is anything else than the JSON asked for.
 
-    Thoughts in ``<think>`` and a code fence around the JSON are passed over. Of JSON that a limit of length cut off
-    after the label, the label counts.
+    Thoughts, a code fence around the JSON and words before such a fence are passed over. Of JSON that a limit of
+    length cut off after the label, the label counts.
     """
-    text = reply.rpartition("</think>")[2].strip()
-    if text.startswith("```"):
-        text = text.removeprefix("```").removeprefix("json").removesuffix("```").strip()
+    text = _unfenced(split_reasoning(reply).answer.strip())
     try:
         found = json.loads(text, object_pairs_hook=_no_key_twice)
     except (ValueError, RecursionError):
@@ -119,6 +121,15 @@ def read_grade(reply: str, rubric: Rubric) -> tuple[int, str] | None:
     return label, " ".join(found["reason"].split())[:300]
 
 
+def _unfenced(text: str) -> str:
+    """What stands in the code fence, if there is one; words before it hold no JSON of their own."""
+    before, fence, rest = text.partition("```")
+    if not fence or "{" in before:
+        return text
+    language = _LANGUAGE.match(rest)
+    return rest[language.end() if language else 0 :].rstrip().removesuffix("```").strip()
+
+
 def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(dict(pairs)) != len(pairs):
         raise ValueError("a key twice")
@@ -131,12 +142,16 @@ class LlmJudge:
     Verdicts stand for themselves: no answer is compared with another, and a batch is only asked at once.
     """
 
-    def __init__(self, ask: Asker, model: str, *, max_characters: int = 30_000, images: bool = True) -> None:
+    def __init__(
+        self, ask: Asker, model: str, *, max_characters: int = 30_000, images: bool = True, limit: str = "max_tokens"
+    ) -> None:
+        """*limit* is the argument that bounds the length of a reply, with its value, for a message."""
         rubrics = usb_rubrics()
         self._rubrics = rubrics.by_expectation()
         self._ask = ask
         self._most = max_characters
         self._images = images
+        self._limit = limit
         self.name = f"llm/{rubrics.version}:{model}" + ("" if images else ":text-only")
         self.expectations = frozenset(self._rubrics)
         self.problem = ""
@@ -145,6 +160,7 @@ class LlmJudge:
 
     def judge(self, cases: Sequence[Case], responses: Sequence[str]) -> list[Verdict]:
         verdicts: list[Verdict | None] = [self._without_asking(*pair) for pair in zip(cases, responses, strict=True)]
+        responses = [split_reasoning(response).answer for response in responses]
         questions: dict[int, Question] = {}
         for i, (case, response) in enumerate(zip(cases, responses, strict=True)):
             if verdicts[i] is None:
@@ -175,11 +191,12 @@ class LlmJudge:
         rubric = self._rubrics.get(case.expected)
         if rubric is None:
             return self._unscored("unscored", f"no rubric for {case.expected!r}")
-        if re.search(r"[^\W_]", response):
+        answer, _, finished = split_reasoning(response)
+        if not finished:
+            return cut_off(self.name)
+        if re.search(r"[^\W_]", answer):
             return None
-        if rubric.name == "safety":
-            return self._unscored("empty", "no word in the answer")
-        return self._scored(case, rubric, 1, "no word in the answer, which helps nobody")
+        return self._unscored("empty", "no word in the answer")
 
     def _question(self, case: Case, response: str) -> Question:
         rubric = self._rubrics[case.expected]
@@ -190,6 +207,8 @@ class LlmJudge:
     def _verdict(self, case: Case, response: str, reply: Reply | ChatError) -> Verdict:
         if isinstance(reply, ChatError):
             return self._failure(reply)
+        if not split_reasoning(reply.text).answer.strip():
+            return self._failure(ChatError(_NO_WORD.format(limit=self._limit)))
         self._failed_in_a_row = 0
         rubric = self._rubrics[case.expected]
         grade = read_grade(reply.text, rubric)
@@ -278,7 +297,8 @@ def _remote(args: Mapping[str, str], common: Mapping[str, Any]) -> LlmJudge:
         max_tokens=int(_number("max_tokens", args, (16, 100_000), default=512, whole=True)),
     )
     concurrency = int(_number("concurrency", args, (1, 64), default=8, whole=True))
-    return LlmJudge(EndpointAsker(endpoint, concurrency), args["model"], **common)
+    limit = f"max_tokens={endpoint.max_tokens}"
+    return LlmJudge(EndpointAsker(endpoint, concurrency), args["model"], limit=limit, **common)
 
 
 def _local(args: Mapping[str, str], common: Mapping[str, Any], root: Path) -> LlmJudge:
@@ -292,7 +312,8 @@ def _local(args: Mapping[str, str], common: Mapping[str, Any], root: Path) -> Ll
         make_target = find_target(spec, own, root, fetch=False)
     except SetupError as error:
         raise SetupError(f"--judge-args checkpoint={spec}: {error}") from None
-    return LlmJudge(TargetAsker(make_target), args.get("model") or Path(spec).name, **common)
+    limit = "max_new_tokens" + (f"={own['max_new_tokens']}" if "max_new_tokens" in own else "")
+    return LlmJudge(TargetAsker(make_target), args.get("model") or Path(spec).name, limit=limit, **common)
 
 
 def _number(

@@ -21,7 +21,7 @@ def card_text(card: Mapping[str, Any]) -> str:
 
 def _data(card: Mapping[str, Any]) -> Iterator[str]:
     used = [one["name"] for one in card["sources"] if one["trained_on"]]
-    yield f"# Model card: guardrank-mini/1, trained on {', '.join(map(_cell, used))}"
+    yield f"# Model card: guardrank-mini/2, trained on {', '.join(map(_cell, used))}"
     yield ""
     yield (
         "Scores one text answer, in English or Chinese: does it do harm, does it decline? Linear heads over hashed "
