@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pytest_mmsafety.cases import Case
+from pytest_mmsafety.documents import strict_json, strictly
 from pytest_mmsafety.errors import SetupError, nearest, plural
 from pytest_mmsafety.files import file_or_name
 from pytest_mmsafety.images import digest_or_empty
@@ -66,9 +67,25 @@ def load_baseline(spec: str, base: Path, root: Path) -> Run:
     """Raises :class:`SetupError` in one line if there is no such run or it is damaged."""
     path = find_baseline(spec, base, root)
     try:
-        return load_run(path)
+        run = load_run(path)
+        _check_promoted(path, root)
     except SetupError as error:
         raise SetupError(f"--baseline: {error}") from None
+    return run
+
+
+def _check_promoted(path: Path, root: Path) -> None:
+    """Raise :class:`SetupError` if the history knows the baseline with another content."""
+    if path.parent.resolve() != (root / FOLDER).resolve():
+        return
+    sums = {promotion.name: promotion.sha256 for promotion in history(root)}
+    if sums.get(path.stem, found := _sha256(path)) != found:
+        again = f"mmsafety baseline promote RUN --name={path.stem} --why=..."
+        raise SetupError(f"{path}: it is not the file that {HISTORY} says was promoted; promote it again: {again}")
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def parse_allowed(text: str) -> frozenset[str]:
@@ -192,7 +209,7 @@ def promote(path: Path, name: str, root: Path, *, why: str, anyway: bool = False
         name=name,
         target=run.target,
         created=run.created,
-        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        sha256=_sha256(path),
         who=_user(),
         when=datetime.now(UTC).isoformat(timespec="seconds"),
         why=why,
@@ -233,10 +250,20 @@ def history(root: Path) -> list[Promotion]:
     """All promotions, oldest first."""
     path = root / FOLDER / HISTORY
     try:
-        lines = path.read_text("utf-8").splitlines() if path.exists() else []
-        return [Promotion(**json.loads(line)) for line in lines if line.strip()]
-    except (OSError, ValueError, TypeError) as error:
+        lines = path.read_text("utf-8").split("\n") if path.exists() else []
+    except (OSError, ValueError) as error:
         raise SetupError(f"{path}: damaged: {error}") from None
+    return [_promotion(line, f"{path}:{number}") for number, line in enumerate(lines, 1) if line.strip()]
+
+
+def _promotion(line: str, where: str) -> Promotion:
+    try:
+        values = strict_json(line)
+        if not isinstance(values, dict):
+            raise ValueError(f"expected a JSON object, got {line!r:.60}")
+        return strictly(values, Promotion)
+    except ValueError as error:
+        raise SetupError(f"{where}: damaged: {error}") from None
 
 
 def same_content(one: Record, other: Record) -> bool:

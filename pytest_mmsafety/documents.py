@@ -5,17 +5,19 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from pytest_mmsafety.errors import DataError, nearest
 
+_T = TypeVar("_T")
 _SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -144,6 +146,54 @@ def _json_rows(text: str, path: Path) -> Iterator[Row]:
         if not isinstance(values, dict):
             raise DataError(f"{path}:{number}", f"expected a JSON object, got {line.strip()!r:.60}")
         yield Row(values, path, number)
+
+
+def strict_json(text: str) -> Any:
+    """The value of a JSON text. Raises ``ValueError``, also for a key given twice and a number not finite."""
+    try:
+        return json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_finite, parse_float=_finite)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _finite(number: str) -> float:
+    if not math.isfinite(found := float(number)):
+        raise ValueError(f"{number:.40} is not a finite number")
+    return found
+
+
+def strictly(content: Mapping[str, Any], kind: type[_T]) -> _T:
+    """What :func:`strict_json` gave, as a dataclass of *kind*: no key that it does not have, and ``"0"`` is not 0.
+
+    Raises ``ValueError`` in one line: where it is, and what was expected.
+    """
+    try:
+        # As JSON, where a list may become a tuple although types are strict.
+        typed = TypeAdapter(kind).validate_json(json.dumps(content), strict=True)
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in fault["loc"])
+        raise ValueError(f"{where}: {fault['msg']}" if where else fault["msg"]) from None
+    if unknown := _unknown_key(content, typed, ()):
+        raise ValueError(unknown)
+    return typed
+
+
+def _unknown_key(found: Any, typed: Any, where: tuple[str, ...]) -> str:
+    """The first key of *found* that its dataclass does not have, and what is nearest to it; or empty."""
+    if isinstance(found, list):
+        pairs = enumerate(zip(found, typed, strict=True))
+        return next(filter(None, (_unknown_key(*pair, (*where, str(i))) for i, pair in pairs)), "")
+    if not isinstance(found, dict):
+        return ""
+    known = [one.name for one in fields(typed)] if is_dataclass(typed) else found.keys()
+    for key, value in found.items():
+        if key not in known:
+            return f"{'.'.join((*where, key))}: unknown key{nearest(key, known)}"
+        inside = getattr(typed, key) if is_dataclass(typed) else typed[key]
+        if problem := _unknown_key(value, inside, (*where, key)):
+            return problem
+    return ""
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

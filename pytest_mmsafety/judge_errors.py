@@ -6,21 +6,17 @@ The format is described in ``docs/judge-errors.md``.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import Field, TypeAdapter, ValidationError
-
-from pytest_mmsafety.errors import SetupError
+from pytest_mmsafety.documents import strict_json, strictly
+from pytest_mmsafety.errors import SetupError, plural
 from pytest_mmsafety.files import write_atomically
 
 FORMAT = "mmsafety-judge-errors/1"
-
-Count = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +27,16 @@ class Stratum:
     """The tags that all of them have, e.g. ``{"language": "zh"}``; empty: all answers."""
     n: int
     """Answers with a label, abstentions included."""
-    tp: Count
+    tp: float
     """Failures that the judge finds."""
-    fp: Count
+    fp: float
     """Answers as expected that the judge takes for failures."""
-    tn: Count
-    fn: Count
+    tn: float
+    fn: float
     """Failures that the judge misses."""
-    abstained_positive: Count
+    abstained_positive: float
     """Failures that it has no score for."""
-    abstained_negative: Count
+    abstained_negative: float
     clusters: int
     """Questions; answers to one are not independent."""
     positive_clusters: int
@@ -102,23 +98,48 @@ def load_judge_errors(path: Path) -> JudgeErrors:
 
 def _parsed(text: str, path: str) -> JudgeErrors:
     try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        content = strict_json(text)
+    except ValueError as error:
         raise SetupError(f"{path}: not a file of judge errors: {error}") from None
     found = content.pop("format", None) if isinstance(content, dict) else None
     if found != FORMAT:
         raise SetupError(f"{path}: not a file of judge errors: format is {found!r:.40}, expected {FORMAT!r}")
     try:
-        errors = TypeAdapter(JudgeErrors).validate_python(content)
-    except ValidationError as error:
-        fault = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in fault["loc"])
-        raise SetupError(f"{path}: damaged file of judge errors: {where}: {fault['msg']}") from None
-    if not any(not stratum.by for stratum in errors.strata):
-        raise SetupError(
-            f"{path}: damaged file of judge errors: strata: expected one with an empty 'by', of all answers"
-        )
+        errors = strictly(content, JudgeErrors)
+    except ValueError as error:
+        raise SetupError(f"{path}: damaged file of judge errors: {error}") from None
+    if fault := next(_faults(errors), ""):
+        raise SetupError(f"{path}: damaged file of judge errors: {fault}")
     return errors
+
+
+def _faults(errors: JudgeErrors) -> Iterator[str]:
+    """What types do not say, with its place."""
+    if not errors.judge:
+        yield "judge: it is empty; expected a name with its version"
+    if not 0 <= errors.threshold <= 1:
+        yield f"threshold: {errors.threshold!r}; expected a score from 0 to 1"
+    all_answers = sum(not stratum.by for stratum in errors.strata)
+    if all_answers != 1:
+        yield f"strata: expected one with an empty 'by', of all answers; found {all_answers}"
+    seen: list[Mapping[str, str]] = []
+    for i, stratum in enumerate(errors.strata):
+        if stratum.by in seen:
+            yield f"strata.{i}.by: {dict(stratum.by)!r:.80} is there twice"
+        seen.append(stratum.by)
+        yield from _stratum_faults(stratum, f"strata.{i}")
+
+
+def _stratum_faults(stratum: Stratum, where: str) -> Iterator[str]:
+    counts = {name: value for name, value in asdict(stratum).items() if isinstance(value, int | float)}
+    for name, count in counts.items():
+        if count < 0:
+            yield f"{where}.{name}: {count!r:.40}; expected at least 0"
+    labelled = sum(counts[name] for name in ("tp", "fp", "tn", "fn", "abstained_positive", "abstained_negative"))
+    if labelled > stratum.n * (1 + 1e-9):
+        yield f"{where}.n: {plural(stratum.n, 'answer')}, but counts of {labelled:g}"
+    if not max(stratum.positive_clusters, stratum.negative_clusters) <= stratum.clusters <= stratum.n:
+        yield f"{where}.clusters: {stratum.clusters}; expected at least those of one kind, at most n"
 
 
 def parse_judge_errors(text: str, base: Path) -> dict[str, JudgeErrors]:

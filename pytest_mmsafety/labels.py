@@ -10,6 +10,11 @@ from pytest_mmsafety.documents import Row, file_rows
 from pytest_mmsafety.errors import DataError, nearest
 from pytest_mmsafety.run import Record
 
+KEYS = (
+    "key", "prompt", "response", "reasoning", "images", "expected", "dimension", "language", "category", "source",
+    "cluster", "label", "decided", "votes", "weight", "judge", "verdict", "score", "probabilities",
+)  # fmt: skip
+"""Of a row, as ``mmsafety judge import`` writes it."""
 WORST = 3
 """Of labels that are levels."""
 
@@ -45,6 +50,9 @@ def load_labels(path: Path, records: Sequence[Record]) -> HumanLabels:
     levels = any(map(_has_levels, rows))
     labels: dict[str, Label] = {}
     for row in rows:
+        for name in row.values:
+            if name not in KEYS:
+                raise DataError(row.at(), f"{name!r:.60}: unknown key", nearest(name, KEYS))
         key = _key(row, answered)
         if key in labels:
             raise DataError(row.at(), f"key: {key!r:.80} is labelled twice; expected one row a case")
@@ -75,7 +83,9 @@ def _key(row: Row, answered: Mapping[str, Record]) -> str:
 
 
 def _failure(row: Row, *, levels: bool) -> float | None:
-    label = row.values.get("label")
+    if "label" not in row.values:
+        raise DataError(row.at(), "no label; expected one, or null if people were not sure")
+    label = row.values["label"]
     most = WORST if levels else 1
     if label is not None and (type(label) is not int or not 0 <= label <= most):
         raise DataError(row.at(), f"label: {label!r:.40}; expected a whole number from 0 to {most}, or null")

@@ -5,25 +5,28 @@ The file format is described in ``docs/run-file.md``.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
 import re
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from pydantic import TypeAdapter, ValidationError
-
-from pytest_mmsafety.cases import Case, SkipKind, cluster_of
-from pytest_mmsafety.errors import SetupError
+from pytest_mmsafety.cases import Case, End, SkipKind, cluster_of, is_expectation
+from pytest_mmsafety.documents import strict_json, strictly
+from pytest_mmsafety.errors import SetupError, nearest, plural
 from pytest_mmsafety.files import write_atomically
-from pytest_mmsafety.gates import GateResult
+from pytest_mmsafety.gates import Gate, GateResult, Interval
+from pytest_mmsafety.metrics import METRICS
 from pytest_mmsafety.outcomes import Outcome
 from pytest_mmsafety.verdicts import Verdict
 
 FORMAT = "mmsafety-run/2"
+_AGAIN = "make it again: pytest --model=... --save-run=FILE (stored answers are not asked for again)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,12 @@ class Record:
     images: tuple[ImageRef, ...]
     cluster: str
     response: str | None
+    """The answer; empty if the model was still thinking when its generation ended."""
+    reasoning: str
+    """What the model thought before it; never judged."""
+    end: End
+    prompt_tokens: int | None
+    answer_tokens: int | None
     verdicts: tuple[Verdict, ...]
     error: str
     skipped: str
@@ -73,6 +82,8 @@ class SuiteInfo:
     """Of the suite file and the data file beside it."""
     collected: int
     """Cases the suite has, whatever was selected of them."""
+    rendered: str = ""
+    """What the model was given for the first of its cases that it answered, in its chat template; empty: not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +102,12 @@ class RunSettings:
     early_stop: bool = False
     target_calls: int = 0
     """Batches that the target was asked; 0: every answer came from the store."""
+    require_gates: bool = False
+    """Whether a gate that was not evaluated blocks."""
+    baseline: str = ""
+    """``--baseline``; of a path the last part; empty: none."""
+    judge_errors: tuple[str, ...] = ()
+    """Judges, with their versions, whose measured errors corrected the gates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +131,12 @@ class Run:
     """Name of the thresholds file, or empty."""
     notes: tuple[str, ...] = field(default=())
     """What a reader must know: an interrupted run, a store that could not be written."""
+    broken: str = ""
+    """Why it is not known which cases there are (a suite that could not be read), or empty: gates are not evaluated."""
+    complete: bool = True
+    """Whether it came to its end; else no gate was evaluated."""
+    failures: tuple[str, ...] = ()
+    """Why it failed, whatever its gates say: must-pass cases that did not, cases without an answer, a dead judge."""
 
 
 def make_record(case: Case, outcome: Outcome | None, root: Path) -> Record:
@@ -132,6 +155,10 @@ def make_record(case: Case, outcome: Outcome | None, root: Path) -> Record:
         images=tuple(ImageRef(name, digest) for name, digest in zip(names, digests, strict=True)),
         cluster=cluster_of(case, outcome.image_digests),
         response=outcome.response,
+        reasoning=outcome.reasoning,
+        end=outcome.end,
+        prompt_tokens=outcome.prompt_tokens,
+        answer_tokens=outcome.answer_tokens,
         verdicts=outcome.verdicts,
         error=error,
         skipped=outcome.skipped,
@@ -152,14 +179,21 @@ def save_run(run: Run, path: Path) -> None:
 
 
 def _json_lines(run: Run) -> Iterator[str]:
-    head = {"format": FORMAT, **{f.name: getattr(run, f.name) for f in fields(run) if f.name != "records"}}
+    records = _lines(run.records)
+    digest = _digest(records)
+    head = {f.name: getattr(run, f.name) for f in fields(run) if f.name != "records"}
     yield "{\n"
-    for name, value in head.items():
+    for name, value in {"format": FORMAT, "digest": digest, **head}.items():
         yield f"{json.dumps(name)}: {json.dumps(value, default=asdict, ensure_ascii=False, allow_nan=False)},\n"
     yield '"records": ['
-    for i, record in enumerate(run.records):
-        yield (",\n" if i else "\n") + json.dumps(record, default=_shallow, ensure_ascii=False, allow_nan=False)
+    for i, line in enumerate(records):
+        yield (",\n" if i else "\n") + line
     yield "\n]\n}\n"
+
+
+def _lines(records: Sequence[Any]) -> list[str]:
+    """Records, or what was read of them, as a line of JSON each."""
+    return [json.dumps(record, default=_shallow, ensure_ascii=False, allow_nan=False) for record in records]
 
 
 def _shallow(value: Any) -> dict[str, Any]:
@@ -167,43 +201,154 @@ def _shallow(value: Any) -> dict[str, Any]:
     return {f.name: getattr(value, f.name) for f in fields(value)}
 
 
+def _digest(lines: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "backslashreplace")).hexdigest()
+
+
+class RunFile(NamedTuple):
+    """What stands in a run file."""
+
+    run: Run
+    digest: str
+    """SHA-256 of the records as they were saved."""
+    found: str
+    """The same of those that are in the file."""
+
+
 def load_run(path: Path) -> Run:
-    """Read a run file. Raises :class:`SetupError` in one line if it is none, or of another version."""
+    """Read a run file. Raises :class:`SetupError` in one line if it is none, of another version, damaged or changed."""
+    file = read_run_file(path)
+    if file.digest != file.found:
+        raise SetupError(
+            f"{path}: its records were changed after it was saved: their digest is {file.found:.12}..., "
+            f"expected {file.digest:.12}...; {_AGAIN}"
+        )
+    return file.run
+
+
+def read_run_file(path: Path) -> RunFile:
+    """The same, without holding the records against their digest."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        content = strict_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise SetupError(f"{path}: not a run file: {error}") from None
     found = content.pop("format", None) if isinstance(content, dict) else None
     if found != FORMAT:
-        again = "; make it again: pytest --model=... --save-run=FILE (stored answers are not asked for again)"
         older = isinstance(found, str) and found.startswith("mmsafety-run/")
-        what = f"a run file of another version{again}" if older else "not a run file of this program"
+        what = f"a run file of another version; {_AGAIN}" if older else "not a run file of this program"
         raise SetupError(f"{path}: {what}; format is {found!r:.40}, expected {FORMAT!r}")
+    digest = content.pop("digest", None)
     try:
-        return TypeAdapter(Run).validate_python(content)
-    except ValidationError as error:
-        fault = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in fault["loc"])
-        raise SetupError(f"{path}: damaged run file: {where}: {fault['msg']}") from None
+        run = strictly(content, Run)
+    except ValueError as error:
+        raise SetupError(f"{path}: damaged run file: {error}") from None
+    if not isinstance(digest, str) or not re.fullmatch(_SHA256, digest):
+        raise SetupError(f"{path}: damaged run file: digest: {digest!r:.40}; expected a SHA-256; {_AGAIN}")
+    if fault := next(_faults(run), ""):
+        raise SetupError(f"{path}: damaged run file: {fault}; {_AGAIN}")
+    return RunFile(run, digest, _digest(_lines(content["records"])))
 
 
-_SECRET = re.compile("(^|[_-])(api_?key|key|token|secret|password|credentials?)$", re.IGNORECASE)
+# --- what types do not say
 
-_USER_OF_URL = re.compile(r"(?<=://)[^/@\s]+(?=@)")
+
+_SHA256 = "[0-9a-f]{64}"
+
+
+def _faults(run: Run) -> Iterator[str]:
+    """What cannot be in a run, with its place."""
+    settings = run.settings
+    yield from _below("settings", 1, batch_size=settings.batch_size, samples=settings.samples)
+    yield from _below("settings", 0, target_calls=settings.target_calls)
+    if not 0 < settings.subset <= 1:
+        yield f"settings.subset: {settings.subset!r}; expected a share above 0, at most 1"
+    yield from _suite_faults(run)
+    yield from _twice("records", "key", [record.key for record in run.records])
+    yield from _twice("gates", "name", [result.gate.name for result in run.gates])
+    for i, record in enumerate(run.records):
+        yield from _record_faults(record, f"records.{i}")
+    for i, result in enumerate(run.gates):
+        yield from _gate_faults(result.gate, f"gates.{i}.gate")
+        yield from _result_faults(result, f"gates.{i}")
+
+
+def _suite_faults(run: Run) -> Iterator[str]:
+    yield from _twice("suites", "name", [suite.name for suite in run.suites])
+    found = Counter(record.suite for record in run.records)
+    for i, suite in enumerate(run.suites):
+        if not re.fullmatch(_SHA256, suite.sha256):
+            yield f"suites.{i}.sha256: {suite.sha256!r:.40}; expected a SHA-256"
+        if suite.collected != found[suite.name]:
+            yield f"suites.{i}.collected: {suite.collected}, but it has {plural(found[suite.name], 'record')}"
+    known = {suite.name for suite in run.suites}
+    for i, record in enumerate(run.records):
+        if record.suite not in known:
+            yield f"records.{i}.suite: {record.suite!r:.60} is not among the suites{nearest(record.suite, known)}"
+
+
+def _record_faults(record: Record, where: str) -> Iterator[str]:
+    if record.key != f"{record.suite}/{record.id}":
+        yield f"{where}.key: {record.key!r:.60}; expected suite/id"
+    if not is_expectation(record.expected):
+        yield f"{where}.expected: {record.expected!r:.40} is no expectation"
+    counts = {"prompt_tokens": record.prompt_tokens, "answer_tokens": record.answer_tokens, "seconds": record.seconds}
+    yield from _below(where, 0, **counts)
+    for j, image in enumerate(record.images):
+        if image.sha256 and not re.fullmatch(_SHA256, image.sha256):
+            yield f"{where}.images.{j}.sha256: {image.sha256!r:.40}; expected a SHA-256, or nothing"
+    for j, verdict in enumerate(record.verdicts):
+        yield from _beyond(f"{where}.verdicts.{j}", score=verdict.score)
+        yield from _beyond(f"{where}.verdicts.{j}.probabilities", **verdict.probabilities)
+
+
+def _gate_faults(gate: Gate, where: str) -> Iterator[str]:
+    if gate.metric not in METRICS:
+        yield f"{where}.metric: {gate.metric!r:.60} is not known{nearest(gate.metric, METRICS)}"
+    shares = {name: getattr(gate, name) for name in ("max", "min", "max_regression", "max_unscored", "max_gone")}
+    yield from _beyond(where, **shares)
+    if not 0 < gate.alpha < 1:
+        yield f"{where}.alpha: {gate.alpha!r}; expected a number between 0 and 1"
+    yield from _below(where, 0, min_cases=gate.min_cases, min_clusters=gate.min_clusters)
+
+
+def _result_faults(result: GateResult, where: str) -> Iterator[str]:
+    yield from _below(f"{where}.counts", 0, **asdict(result.counts))
+    yield from _below(where, 0, decided_after=result.decided_after)
+    yield from _beyond(where, p_value=result.p_value, adjusted_p=result.adjusted_p)
+    for name, interval in (("estimate", result.estimate), ("raw", result.raw)):
+        yield from _interval_faults(interval, f"{where}.{name}", 0)
+    if comparison := result.comparison:
+        yield from _beyond(f"{where}.comparison", baseline=comparison.baseline)
+        yield from _below(f"{where}.comparison", 0, pairs=comparison.pairs)
+        yield from _interval_faults(comparison.difference, f"{where}.comparison.difference", -1)
+
+
+def _interval_faults(interval: Interval | None, where: str, least: float) -> Iterator[str]:
+    if interval is not None:
+        yield from _beyond(where, least, value=interval.value, low=interval.low, high=interval.high)
+
+
+def _beyond(where: str, least: float = 0, /, **numbers: float | None) -> Iterator[str]:
+    for name, number in numbers.items():
+        if number is not None and not least <= number <= 1:
+            yield f"{where}.{name}: {number!r:.40}; expected a number from {least} to 1"
+
+
+def _below(where: str, least: int, /, **numbers: float | None) -> Iterator[str]:
+    for name, number in numbers.items():
+        if number is not None and number < least:
+            yield f"{where}.{name}: {number!r:.40}; expected at least {least}"
+
+
+def _twice(where: str, name: str, values: Sequence[str]) -> Iterator[str]:
+    seen: set[str] = set()
+    for i, value in enumerate(values):
+        if value in seen:
+            yield f"{where}.{i}.{name}: {value!r:.60} is there twice"
+        seen.add(value)
+
 
 _LIBRARIES = ("torch", "transformers", "pillow", "pytest")
-
-
-def public_arguments(arguments: Mapping[str, str]) -> dict[str, str]:
-    """Arguments as they may be written down: secrets are not."""
-    return {
-        name: "***" if _SECRET.search(name) else _USER_OF_URL.sub("***", value) for name, value in arguments.items()
-    }
-
-
-def model_name(model: str) -> str:
-    """A run file travels: of a path only the last part is kept."""
-    return Path(model).name if Path(model).exists() else model
 
 
 def environment() -> dict[str, str]:

@@ -20,6 +20,10 @@ def row(number: int = 0, **more: Any) -> dict[str, Any]:
     return {**asked, "label": 0, "votes": {"ann": "no"}, "weight": 2.0, **more}
 
 
+def without(one: dict[str, Any], key: str) -> dict[str, Any]:
+    return {name: value for name, value in one.items() if name != key}
+
+
 def written(path: Path, *rows: dict[str, Any]) -> Path:
     path.write_text("".join(json.dumps(one) + "\n" for one in rows))
     return path
@@ -57,6 +61,10 @@ def test_levels_are_known_by_what_people_chose(tmp_path: Path) -> None:
         ([row(label=2)], "label: 2; expected a whole number from 0 to 1, or null"),
         ([row(label=True)], "label: True; expected a whole number"),
         ([row(label=4, votes={"ann": "3"})], "label: 4; expected a whole number from 0 to 3"),
+        ([without(row(), "label")], "g.jsonl:1: no label; expected one, or null if people were not sure"),
+        ([row(), row(1, labl=1)], "g.jsonl:2: 'labl': unknown key; did you mean 'label'?"),
+        ([row(weight=float("nan"))], "weight: nan; expected a number above 0"),
+        ([row(label=0.0)], "label: 0.0; expected a whole number"),
         ([row(weight=None)], "no weight, so it is not known how the sample was drawn"),
         ([row(weight=0)], "weight: 0; expected a number above 0"),
         ([row(weight="2")], "weight: '2'; expected a number above 0"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import math
 import os
@@ -27,7 +28,7 @@ from pytest_mmsafety.verdicts import Verdict
 ODD = "你好 👍 \x00\x01\x1b[31m \u2028\u2029 \\ \" ' </script> \r\n " + "长" * 100_000
 
 
-def record(number: int = 1, **changes: Any) -> Record:
+def record(number: int | str = 1, **changes: Any) -> Record:
     """A record with something in every field."""
     values: dict[str, Any] = {
         "tags": {"benchmark": "usb", "类别": "隐私"},
@@ -62,7 +63,7 @@ def everything() -> Run:
         record(3, response=None, verdicts=(), skipped="never published", skip_kind="unpublished"),
         record(4, response=None, verdicts=()),
         record(5, response="", tags={}, images=(), verdicts=(make_verdict(1 / 3, "x/1", "half"),), stored=True),
-        record(6, response=ODD, prompt=ODD, id="编号 6"),
+        record("编号 6", response=ODD, prompt=ODD),
     )
 
 
@@ -84,7 +85,7 @@ def test_any_answer_survives(
     tmp_path_factory: pytest.TempPathFactory, name: str, answer: str, score: float | None
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "any.json"
-    one = run(record(1, response=answer, id=name, verdicts=(Verdict("j/1", name, score, answer),)))
+    one = run(record(name, response=answer, verdicts=(Verdict("j/1", name, score, answer),)))
     save_run(one, path)
     assert load_run(path) == one
 
@@ -302,3 +303,138 @@ def test_half_a_run_is_no_run(tmp_path: Path) -> None:
 def test_what_is_no_file_is_no_run(tmp_path: Path) -> None:
     assert "No such file" in damaged(tmp_path / "missing.json")
     assert "Is a directory" in damaged(tmp_path)
+
+
+# --- a hostile file
+
+
+AGAIN = "; make it again: pytest --model=... --save-run=FILE (stored answers are not asked for again)"
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "problem"),
+    [
+        ("records.0.verdicts.0.score", -1, "records.0.verdicts.0.score: -1.0; expected a number from 0 to 1"),
+        ("records.0.verdicts.0.score", 5, "records.0.verdicts.0.score: 5.0; expected a number from 0 to 1"),
+        ("records.0.verdicts.0.score", "0", "records.0.verdicts.0.score: Input should be a valid number"),
+        ("records.0.verdicts.0.score", False, "records.0.verdicts.0.score: Input should be a valid number"),
+        ("records.0.verdicts.0.probabilities", {"no": 1.5}, "records.0.verdicts.0.probabilities.no: 1.5; expected a"),
+        ("records.0.verdicts.0.probabilities", {"no": None}, "records.0.verdicts.0.probabilities.no: Input should be"),
+        ("records.0.verdicts.0.labl", "x", "records.0.verdicts.0.labl: unknown key; did you mean 'label'?"),
+        ("records.0.key", "demo/2", "records.1.key: 'demo/2' is there twice"),
+        ("records.0.id", "7", "records.0.key: 'demo/1'; expected suite/id"),
+        ("records.0.suite", "demoo", "suites.0.collected: 3, but it has 2 records"),
+        ("records.0.expected", "bogus", "records.0.expected: 'bogus' is no expectation"),
+        ("records.0.images.0.sha256", "abc", "records.0.images.0.sha256: 'abc'; expected a SHA-256, or nothing"),
+        ("records.0.seconds", -1, "records.0.seconds: -1.0; expected at least 0"),
+        ("records.0.prompt_tokens", 1.5, "records.0.prompt_tokens: Input should be a valid integer"),
+        ("records.0.answer_tokens", -1, "records.0.answer_tokens: -1; expected at least 0"),
+        ("records.0.end", "bored", "records.0.end: Input should be '', 'stop', 'length' or 'thinking'"),
+        ("records.0.skip_kind", "lazy", "records.0.skip_kind: Input should be ''"),
+        ("records.0.tags.n", 1, "records.0.tags.n: Input should be a valid string"),
+        ("records.0.stored", 0, "records.0.stored: Input should be a valid boolean"),
+        ("records.0.note", "x", "records.0.note: unknown key"),
+        ("suites.0.collected", 4, "suites.0.collected: 4, but it has 3 records"),
+        ("suites.0.collected", 3.5, "suites.0.collected: Input should be a valid integer"),
+        ("suites.0.name", "dem", "suites.0.collected: 3, but it has 0 records"),
+        ("suites.0.sha256", "", "suites.0.sha256: ''; expected a SHA-256"),
+        ("settings.subset", 0, "settings.subset: 0.0; expected a share above 0, at most 1"),
+        ("settings.batch_size", 0, "settings.batch_size: 0; expected at least 1"),
+        ("settings.samples", "2", "settings.samples: Input should be a valid integer"),
+        ("settings.target_calls", -1, "settings.target_calls: -1; expected at least 0"),
+        ("settings.seed", "1", "settings.seed: unknown key"),
+        ("gates.0.status", "fine", "gates.0.status: Input should be 'passed', 'failed'"),
+        ("gates.0.gate.rule", "hope", "gates.0.gate.rule: Input should be 'evidence' or 'assurance'"),
+        ("gates.0.gate.family", "mine", "gates.0.gate.family: Input should be 'holm', 'fdr' or 'none'"),
+        ("gates.0.gate.metric", "accuracyy", "gates.0.gate.metric: 'accuracyy' is not known; did you mean 'accuracy'?"),
+        ("gates.0.gate.max", 1.2, "gates.0.gate.max: 1.2; expected a number from 0 to 1"),
+        ("gates.0.gate.alpha", 0, "gates.0.gate.alpha: 0.0; expected a number between 0 and 1"),
+        ("gates.0.gate.min_cases", -1, "gates.0.gate.min_cases: -1; expected at least 0"),
+        ("gates.0.gate.name", "b", "gates.1.name: 'b' is there twice"),
+        ("gates.0.counts.n", 1.5, "gates.0.counts.n: Input should be a valid integer"),
+        ("gates.0.counts.n", -1, "gates.0.counts.n: -1; expected at least 0"),
+        ("gates.0.blocks", 0, "gates.0.blocks: Input should be a valid boolean"),
+        ("gates.0.p_value", 2, "gates.0.p_value: 2.0; expected a number from 0 to 1"),
+        ("gates.0.estimate", {"value": -1, "low": 0, "high": 1}, "gates.0.estimate.value: -1.0; expected a number"),
+        ("gates.0.decided_after", -3, "gates.0.decided_after: -3; expected at least 0"),
+        ("notes", "a note", "notes: Input should be a valid array"),
+        ("noted", [], "noted: unknown key; did you mean 'notes'?"),
+        ("digest", None, "digest: None; expected a SHA-256"),
+        ("digest", "AB" * 32, "digest: 'ABAB"),
+    ],
+)
+def test_what_cannot_be_in_a_run_is_refused_with_its_place(
+    tmp_path: Path, where: str, value: object, problem: str
+) -> None:
+    path = tmp_path / "r.json"
+    save_run(run(record(1), record(2), record(3)), path)
+    content = json.loads(path.read_text())
+    *parents, last = where.split(".")
+    inside = content
+    for part in parents:
+        inside = inside[int(part) if part.isdigit() else part]
+    inside[last] = value
+    path.write_text(json.dumps(content))
+    assert damaged(path).startswith(f"damaged run file: {problem}")
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_what_is_no_number_is_never_read(tmp_path: Path, number: str) -> None:
+    path = tmp_path / "r.json"
+    save_run(run(record(1)), path)
+    path.write_text(path.read_text().replace('"score": 1.0', f'"score": {number}', 1))
+    assert damaged(path) == f"not a run file: {number} is not a finite number"
+
+
+def test_a_key_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    save_run(run(record(1)), path)
+    path.write_text(path.read_text().replace('"score": 1.0', '"score": 1.0, "score": 0.0', 1))
+    assert damaged(path) == "not a run file: key 'score' is given twice"
+
+
+@pytest.mark.parametrize("what", ["removed", "doubled", "answer", "score", "tag", "reason", "order"])
+def test_records_that_are_not_those_that_were_saved_are_refused(tmp_path: Path, what: str) -> None:
+    path = tmp_path / "r.json"
+    save_run(run(record(1), record(2)), path)
+    content = json.loads(path.read_text())
+    first, second = content["records"]
+    if what == "removed":
+        content["records"] = [first]
+        content["suites"][0]["collected"] = 1
+    elif what == "doubled":
+        content["records"].append({**first, "key": "demo/3", "id": "3"})
+        content["suites"][0]["collected"] = 3
+    elif what == "order":
+        content["records"] = [second, first]
+    else:
+        changes: dict[str, Any] = {"answer": {"response": "R"}, "tag": {"tags": {**first["tags"], "类别": "毒性"}}}
+        verdict = {"score": {"score": 0.0}, "reason": {"reason": "says yes"}}
+        first |= changes.get(what, {})
+        first["verdicts"][0] |= verdict.get(what, {})
+    path.write_text(json.dumps(content))
+    message = damaged(path)
+    assert message.startswith("its records were changed after it was saved: their digest is ")
+    assert message.endswith(AGAIN)
+
+
+def test_the_digest_is_of_the_lines_of_the_records(tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    save_run(everything(), path)
+    text = path.read_text(encoding="utf-8")
+    lines = text.partition('"records": [\n')[2].rpartition("\n]\n}\n")[0].replace(",\n", "\n")
+    digest = hashlib.sha256(lines.encode()).hexdigest()
+    assert json.loads(text)["digest"] == digest
+
+
+def test_whole_numbers_of_a_judge_are_no_change(tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    save_run(run(record(1, verdicts=(Verdict("j/1", "x", 1),)), gates=()), path)
+    assert load_run(path).records[0].score == 1
+
+
+def test_how_the_file_is_laid_out_is_no_change(tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    save_run(everything(), path)
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")), indent=3))
+    assert load_run(path) == everything()

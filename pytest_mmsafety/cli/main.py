@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from pytest_mmsafety.cli import gates as gate_commands
 from pytest_mmsafety.cli import judge as judge_commands
+from pytest_mmsafety.cli import verify as verify_command
 from pytest_mmsafety.errors import MmsafetyError
 from pytest_mmsafety.suites import suite_file
 
@@ -29,7 +30,8 @@ INTERRUPTED = 130
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
-    Exit codes: 0 done, 1 the doctor found errors, 2 no such command or option, 4 the input is wrong (one line).
+    Exit codes: 0 done, 1 a gate blocks, the doctor found errors or a run is not what it says, 2 no such command or
+    option, or a run that was stopped before its end, 4 the input is wrong (one line).
     """
     arguments = _parser().parse_args(argv)
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -53,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="mmsafety", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     gate_commands.add_commands(commands)
+    verify_command.add_command(commands)
 
     cases = commands.add_parser("cases", help="print the cases of a suite as JSON lines")
     cases.add_argument("suite", help="suite file, or the name of a shipped suite (usb, mllmguard, mmsafeaware)")
@@ -200,6 +203,9 @@ def _report(arguments: argparse.Namespace) -> None:
     from pytest_mmsafety.run import load_run
 
     run = load_run(arguments.run_file)
+    output = arguments.output or arguments.run_file.with_suffix(".html")
+    if output.exists() and output.samefile(arguments.run_file):
+        raise MmsafetyError(f"--output: {output} is the run itself; expected another file")
     baseline = load_baseline(arguments.baseline, Path.cwd(), Path.cwd()) if arguments.baseline else None
     if arguments.markdown:
         _report_markdown(arguments, run, baseline)
@@ -208,7 +214,6 @@ def _report(arguments: argparse.Namespace) -> None:
     found = find_images((image for record in records for image in record.images), arguments.images)
     leaked = _leaked_keys(arguments.leaked) if arguments.leaked else None
     judge_errors = parse_judge_errors(arguments.judge_errors, Path.cwd())
-    output = arguments.output or arguments.run_file.with_suffix(".html")
     try:
         write_report(run, output, image_paths=found.paths, baseline=baseline, leaked=leaked, judge_errors=judge_errors)
     except OSError as error:

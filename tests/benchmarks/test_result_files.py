@@ -209,7 +209,7 @@ def test_a_saved_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         record("g", "no", 0, **place, aspect="vulnerability"),
         record("h", "no", 1, **place, aspect="over-refusal"),
     ]
-    suites = tuple(SuiteInfo(name, benchmark, "", "", 9) for name, benchmark in (("own", "mllmguard"), ("u", "usb")))
+    suites = SuiteInfo("own", "mllmguard", "", "ab" * 32, 6), SuiteInfo("u", "usb", "", "cd" * 32, 2)
     save_run(make_run(records, target="m", suites=suites), tmp_path / "run.json")
     found = tables(capsys, tmp_path / "run.json")
     rows = found["MLLMGuard, m, own"]["rows"]

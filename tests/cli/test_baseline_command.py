@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pytest_mmsafety.baselines import history, load_baseline
 from pytest_mmsafety.cli.main import main
+from pytest_mmsafety.errors import SetupError
 from pytest_mmsafety.gates import FAILED, PASSED
 from pytest_mmsafety.run import load_run, save_run
 from pytest_mmsafety.testing import make_record, make_result, make_run
+
+FINE = [make_record(i) for i in range(1, 60)]
 
 
 @pytest.fixture(autouse=True)
@@ -44,27 +46,32 @@ def test_promote_find_and_list(at: Path, capsys: pytest.CaptureFixture[str]) -> 
     ("change", "problem"),
     [
         (
-            lambda run: run["records"][0].update(response=None),
+            {"records": [make_record(0, response=None), *FINE]},
             "mmsafety: before.json: 1 of 60 cases without an answer; promote another run, or say --anyway\n",
         ),
         (
-            lambda run: run["records"][0].update(response=None, skipped="stopped", skip_kind="early-stop"),
+            {"records": [make_record(0, response=None, skipped="stopped", skip_kind="early-stop"), *FINE]},
             "mmsafety: before.json: an early stop left out 1 of 60 cases: no later run can be compared on them; promote another run, or say --anyway\n",
         ),
-        (
-            lambda run: run.update(format="other"),
-            "mmsafety: before.json: not a run file of this program; format is 'other', expected 'mmsafety-run/2'\n",
-        ),
     ],
-    ids=["no answer", "early stop", "no run"],
+    ids=["no answer", "early stop"],
 )
 def test_what_is_not_promoted(
-    at: Path, capsys: pytest.CaptureFixture[str], change: Callable[[Any], None], problem: str
+    at: Path, capsys: pytest.CaptureFixture[str], change: dict[str, Any], problem: str
 ) -> None:
-    saved = json.loads((at / "before.json").read_text())
-    change(saved)
-    (at / "before.json").write_text(json.dumps(saved))
+    save_run(make_run(**change), at / "before.json")
     assert cli(capsys, "promote", "before.json", "--why=x") == (4, "", problem)
+    assert not (at / "reports").exists()
+
+
+def test_what_is_no_run_is_not_promoted(at: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = (at / "before.json").read_text()
+    (at / "before.json").write_text(text.replace("mmsafety-run/2", "other", 1))
+    assert cli(capsys, "promote", "before.json", "--why=x") == (
+        4,
+        "",
+        "mmsafety: before.json: not a run file of this program; format is 'other', expected 'mmsafety-run/2'\n",
+    )
     assert not (at / "reports").exists()
 
 
@@ -85,3 +92,41 @@ def test_a_name_that_leads_elsewhere_is_refused(at: Path, capsys: pytest.Capture
         f"mmsafety: --name: {name!r:.60} is not a plain name\n",
     )
     assert [path.name for path in at.iterdir()] == ["before.json"]
+
+
+def test_a_baseline_that_was_changed_after_its_promotion_is_refused(
+    at: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli(capsys, "promote", "before.json", "--name=rc", "--why=x")[0] == 0
+    assert load_baseline("rc", at, at).target == "parrot"
+    written = at / "reports" / "baselines" / "rc.json"
+    save_run(make_run([make_record(i, 1.0) for i in range(60)]), written)
+    with pytest.raises(SetupError, match=r"^--baseline: .*rc\.json: it is not the file that history\.jsonl says was"):
+        load_baseline("rc", at, at)
+    assert cli(capsys, "promote", str(written), "--name=rc", "--why=the same again")[0] == 0
+    assert load_baseline("rc", at, at).target == "scripted"
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("[]", "expected a JSON object, got '[]'"),
+        ('{"name": "rc"}', "target: Field required"),
+        ('{"name": "rc", "name": "rc"}', "key 'name' is given twice"),
+        ("NaN", "NaN is not a finite number"),
+        ("{", "Expecting property name"),
+    ],
+)
+def test_a_damaged_history_is_one_line(at: Path, capsys: pytest.CaptureFixture[str], line: str, problem: str) -> None:
+    cli(capsys, "promote", "before.json", "--name=rc", "--why=x")
+    history = at / "reports" / "baselines" / "history.jsonl"
+    history.write_text(f"{history.read_text()}\n{line}\n")
+    code, out, err = cli(capsys, "list")
+    assert (code, out, err.count("\n")) == (4, "", 1)
+    assert f"history.jsonl:3: damaged: {problem}" in err
+
+
+def test_the_baseline_of_the_repository_is_whole_and_the_one_that_was_promoted() -> None:
+    root = Path(__file__).parents[2]
+    run = load_baseline("embedded", root, root)
+    assert history(root)[-1].created == run.created

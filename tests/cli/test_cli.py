@@ -212,6 +212,18 @@ def test_a_report_that_cannot_be_written_is_one_line(tmp_path: Path, capsys: pyt
     assert complaint(capsys, "report", file, "-o", below).startswith(f"--output: {below} cannot be written: ")
 
 
+@pytest.mark.parametrize("more", [(), ("--markdown",)])
+def test_a_report_does_not_overwrite_its_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], more: tuple[str, ...]
+) -> None:
+    file = saved(tmp_path)
+    before = file.read_bytes()
+    assert complaint(capsys, "report", file, "-o", file, *more) == (
+        f"--output: {file} is the run itself; expected another file"
+    )
+    assert file.read_bytes() == before
+
+
 def test_a_run_cannot_fetch_images_from_outside_of_the_folder(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
