@@ -50,6 +50,8 @@ class Gate:
     """With fewer scored cases (or pairs) the gate is not evaluated."""
     min_clusters: int = 0
     """With fewer clusters the gate is not evaluated."""
+    max_gone: float = 1.0
+    """Maximum share of the gate's cases in the baseline that are not in the run; above it the gate fails."""
     zero_tolerance: tuple[Mapping[str, tuple[str, ...]], ...] = ()
     """Filters like ``where``: one failing case among the gate's that match one of them fails the gate."""
     family: Family = "holm"

@@ -27,7 +27,7 @@ _Name = Annotated[
 _Share = Annotated[float, Field(ge=0, le=1)]
 _Text = Annotated[str, StringConstraints(min_length=1)]
 _Where = dict[_Text, _Text | Annotated[list[_Text], Field(min_length=1)]]
-_Alpha = Annotated[float, Field(gt=0, lt=0.5)]
+_Alpha = Annotated[float, Field(ge=1e-6, lt=0.5)]
 _Count = Annotated[int, Field(ge=0)]
 
 
@@ -63,6 +63,8 @@ class _GateRow(_Strict):
     """Lower bound, where higher is better; 0 reports and never fails."""
     max_regression: _Share | None = None
     """How much worse than the baseline it may be on the cases that both runs have; 0.02 is two points."""
+    max_gone: _Share | None = None
+    """Share of the baseline's cases that may be gone from the run; default 1."""
     zero_tolerance: list[_Text | Annotated[_Where, Field(min_length=1)]] = []
     """Categories, or filters like where: one failing case among them fails the gate."""
     rule: Rule | None = None
@@ -99,6 +101,8 @@ class _GateRow(_Strict):
             and self.max_regression is None
             and not self.zero_tolerance
         )
+        if self.max_gone is not None and self.max_regression is None:
+            raise ValueError(f"{self.name}: max_gone compares with a baseline; expected max_regression beside it")
         if getattr(self, worse) is not None or unbounded:
             direction = "higher" if better == "min" else "lower"
             instead = ", or 'max_regression', or 'zero_tolerance'" if unbounded else f", not {worse!r}"
@@ -171,6 +175,7 @@ def _gate(row: _GateRow, defaults: _Defaults) -> Gate:
         max=row.max,
         min=row.min,
         max_regression=row.max_regression,
+        max_gone=1.0 if row.max_gone is None else row.max_gone,
         zero_tolerance=tuple(_filter({"category": x} if isinstance(x, str) else x) for x in row.zero_tolerance),
         judge=row.judge,
         why=row.why,

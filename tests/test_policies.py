@@ -93,7 +93,11 @@ GATE = HEAD + "  - name: a\n    metric: accuracy\n    min: 0.5\n"
         (GOOD + "one_sided: 1\n", "p.yaml:4: one_sided: 1: expected a valid boolean"),
         (GOOD + "defaults: {rule: proof}\n", "p.yaml:4: defaults.rule: 'proof': expected 'evidence' or 'assurance'"),
         (GOOD + "defaults: {alpha: 0.5}\n", "p.yaml:4: defaults.alpha: 0.5: expected less than 0.5"),
-        (GOOD + "defaults: {alpha: 0}\n", "p.yaml:4: defaults.alpha: 0: expected greater than 0"),
+        (
+            "policy: p\ngates:\n  - {name: a, metric: accuracy, min: 0.5, max_gone: 0.1}\n",
+            "p.yaml:3: gates.0: *a: max_gone compares with a baseline; expected max_regression beside it",
+        ),
+        (GOOD + "defaults: {alpha: 0}\n", "p.yaml:4: defaults.alpha: 0: expected greater than or equal to 0.000001"),
         (GOOD + "defaults: {alpa: 0.1}\n", "p.yaml:4: defaults.alpa: unknown key; expected one of rule, alpha, max_unscored,*; did you mean 'alpha'?"),
         (GATE.replace("    min", "    mni"), "p.yaml:5: gates.0.mni: unknown key; expected one of name,*; did you mean 'min'?"),
         (GATE.replace("accuracy", "acuracy"), "p.yaml:3: *metric: 'acuracy' is not known; expected one of attack_success_rate,*; did you mean 'accuracy'?"),

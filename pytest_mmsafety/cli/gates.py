@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_mmsafety.errors import SetupError, plural
 
+STOPPED = 2
+"""Exit code for a run that did not come to its end, as pytest's."""
+
 if TYPE_CHECKING:
     from pytest_mmsafety.cases import Case
     from pytest_mmsafety.labels import HumanLabels
@@ -77,7 +80,7 @@ def add_commands(commands: Any) -> None:
 
 def _gate(arguments: argparse.Namespace) -> int:
     from pytest_mmsafety.baselines import parse_allowed
-    from pytest_mmsafety.evaluation.checks import check_baseline, check_gates
+    from pytest_mmsafety.evaluation.checks import check_baseline, check_gates, idle_judge_errors
     from pytest_mmsafety.evaluation.evaluate import Evidence, evaluate_run
     from pytest_mmsafety.judge_errors import parse_judge_errors
     from pytest_mmsafety.labels import load_labels
@@ -96,10 +99,13 @@ def _gate(arguments: argparse.Namespace) -> int:
     check_baseline(run, policy.gates, baseline, allow)
     cases = [(record.suite, record.tags) for record in run.records]
     check_gates(policy.gates, cases, str(policy.path), whole=run.settings.subset == 1)
+    if idle := idle_judge_errors(run, judge_errors):
+        raise SetupError(idle[0])
     evidence = Evidence(baseline, allow, judge_errors, labels)
     results, notes = evaluate_run(run, policy.gates, evidence, require=arguments.require_gates)
     if arguments.json:
         document = {"target": run.target, "policy": policy.name, "blocks": any(result.blocks for result in results)}
+        document |= {"complete": run.complete, "failures": run.failures}
         json.dump({**document, "gates": [asdict(result) for result in results]}, sys.stdout, indent=1)
         sys.stdout.write("\n")
     else:
@@ -108,7 +114,9 @@ def _gate(arguments: argparse.Namespace) -> int:
             sys.stdout.write(f"labels: {_extent(labels, run)}\n")
         sys.stdout.writelines(f"note: {note}\n" for note in notes)
         sys.stdout.writelines(f"{line}\n" for line, _ in gate_lines(results))
-    return int(any(result.blocks for result in results))
+        sys.stdout.writelines(f"the run failed: {failure}\n" for failure in run.failures)
+    blocked = bool(run.failures) or any(result.blocks for result in results)
+    return int(blocked) if run.complete else STOPPED
 
 
 def _extent(labels: HumanLabels, run: Run) -> str:

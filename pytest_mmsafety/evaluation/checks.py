@@ -24,7 +24,7 @@ def check_gates(gates: Sequence[Gate], cases: Sequence[CaseTags], where: str, *,
     if cases and all(unmatched):
         raise SetupError(f"--thresholds: {where}: matches no case; gate {gates[0].name!r}: {unmatched[0]}")
     for gate in gates if whole else ():
-        if problem := misspelt_tolerance(gate, cases):
+        if problem := misspelt_filter(gate, cases) or misspelt_tolerance(gate, cases):
             raise SetupError(f"--thresholds: {where}: gate {gate.name!r}: {problem}")
 
 
@@ -49,6 +49,17 @@ def idle_baseline(gates: Iterable[Gate]) -> str:
     return "--baseline: no gate has max_regression, so none compares with it"
 
 
+def idle_judge_errors(run: Run, judge_errors: Iterable[str]) -> list[str]:
+    """A line for each judge with its version whose errors were given and that judged no answer of *run*."""
+    judges = {verdict.judge for record in run.records for verdict in record.verdicts}
+    known = ", ".join(sorted(judges)) or "no judge"
+    return [
+        f"--judge-errors: {name} judged no answer of this run, so its errors correct nothing; judged by {known}"
+        for name in judge_errors
+        if name not in judges
+    ]
+
+
 def unmatched_reason(gate: Gate, cases: Sequence[CaseTags]) -> str:
     """Why *gate* matches none of *cases*, with the nearest value; empty if it matches one."""
     if any(gate.applies_to(suite, tags) for suite, tags in cases):
@@ -56,6 +67,17 @@ def unmatched_reason(gate: Gate, cases: Sequence[CaseTags]) -> str:
     return "".join(_unknown(gate.where, cases)) or (
         f"no collected case matches its filters and counts for {gate.metric}"
     )
+
+
+def misspelt_filter(gate: Gate, cases: Sequence[CaseTags]) -> str:
+    """Which value of ``where`` no case has, with the nearest one; empty if all occur.
+
+    Also empty for a gate without any case: what it is about may be in another suite, and it is not evaluated.
+    """
+    if not any(gate.applies_to(suite, tags) for suite, tags in cases):
+        return ""
+    problem, hint = _unknown(gate.where, cases)
+    return f"where: {problem}{hint}" if problem else ""
 
 
 def misspelt_tolerance(gate: Gate, cases: Sequence[CaseTags]) -> str:

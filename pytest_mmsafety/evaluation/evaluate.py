@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from pytest_mmsafety import baselines
+from pytest_mmsafety.errors import plural
 from pytest_mmsafety.evaluation import reasons
 from pytest_mmsafety.evaluation.checks import idle_baseline
 from pytest_mmsafety.evaluation.measure import Measured, measure_gate
@@ -39,8 +40,10 @@ class Evidence:
     judge_errors: Mapping[str, JudgeErrors] = field(default_factory=dict)
     labels: HumanLabels | None = None
     stopped: Mapping[str, Stopped] = field(default_factory=dict)
-    broken: str = ""
-    """Why it is not known which cases there are (a suite that could not be read), or empty."""
+
+
+_NAMED = 5
+"""Cases that a note names."""
 
 
 class Evaluation(NamedTuple):
@@ -67,11 +70,12 @@ def evaluate_run(
         if reason := baselines.refusal(differences, evidence.allow):
             notes.append(f"not compared with the baseline: {reason}")
         else:
-            earlier = evidence.baseline.records
+            earlier, gone = _comparable(run, evidence.baseline)
+            notes += gone
     results = evaluate_gates(
         run.records,
         gates,
-        broken=evidence.broken,
+        broken=run.broken,
         require=require,
         baseline=earlier,
         judge_errors=evidence.judge_errors,
@@ -79,6 +83,18 @@ def evaluate_run(
         stopped=evidence.stopped,
     )
     return Evaluation(results, notes)
+
+
+def _comparable(run: Run, baseline: Run) -> tuple[Sequence[Record], list[str]]:
+    """The records of the baseline that the run should have, and a note that counts those that it has not."""
+    keys = {record.key for record in run.records}
+    gone = [record.key for record in baseline.records if record.key not in keys]
+    if run.settings.subset < 1 or run.settings.samples != baseline.settings.samples:
+        return [record for record in baseline.records if record.key in keys], []
+    if not gone:
+        return baseline.records, []
+    some = ", ".join(gone[:_NAMED]) + (" ..." if len(gone) > _NAMED else "")
+    return baseline.records, [f"{plural(len(gone), 'case')} of the baseline not in this run: {some}"]
 
 
 def evaluate_gates(  # noqa: PLR0913 - all that a verdict depends on
@@ -123,7 +139,7 @@ def _result(measured: Measured, decisions: Sequence[Decision], *, require: bool)
         return GateResult(gate, FAILED, blocks=True, reason=measured.violation, counts=measured.counts)
     states = {measured.stopped.state} if measured.stopped else {decision.state for decision in decisions}
     if measured.not_evaluated and VIOLATED not in states:
-        blocks = require or (measured.whole and gate.needs_proof)
+        blocks = require or gate.needs_proof
         return GateResult(gate, NOT_EVALUATED, blocks, measured.not_evaluated, measured.counts)
     assert estimate is not None
     status: Status = FAILED if VIOLATED in states else PASSED if states <= {HOLDS} else INCONCLUSIVE

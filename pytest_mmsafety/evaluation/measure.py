@@ -36,8 +36,6 @@ class Measured:
     """Which cases under zero tolerance failed, or empty: the gate failed, whatever else there is."""
     not_evaluated: str = ""
     """Why the gate is not evaluated, or empty. Tests beside it may still fail the gate, never pass it."""
-    whole: bool = True
-    """Whether the run has all of its cases, and the baseline that it needs."""
     stopped: Stopped | None = None
     """Its early verdict, if there is one: it stands, whatever the family says."""
 
@@ -48,7 +46,7 @@ def measure_gate(scope: Scope) -> Measured:
     if reason := obstacles.violation(scope):
         return replace(measured, violation=reason)
     if reason := obstacles.incomplete(scope):
-        return replace(measured, not_evaluated=reason, whole=False)
+        return replace(measured, not_evaluated=reason)
     unverifiable = obstacles.unverifiable(scope)
     stopped = scope.inputs.stopped.get(scope.gate.name)
     if stopped and scope.gate.bound is not None:

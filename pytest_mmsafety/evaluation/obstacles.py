@@ -17,11 +17,25 @@ _NAMED = 5
 
 
 def violation(scope: Scope) -> str:
-    """Which cases under zero tolerance failed."""
+    """Which cases under zero tolerance failed, or that too many cases of the baseline are gone."""
+    if reason := _gone(scope):
+        return reason
     failing = scope.scored & scope.under_zero_tolerance & (scope.scores > 0)
     if not failing.any():
         return ""
     return f"zero tolerance: {failing.sum()} of its cases failed: {_some(scope.records(failing))}"
+
+
+def _gone(scope: Scope) -> str:
+    if scope.gate.max_gone == 1 or scope.inputs.baseline is None:
+        return ""
+    keys = {record.key for record in scope.inputs.records}
+    before = [record for record in scope.inputs.baseline if scope.gate.applies_to(record.suite, record.tags)]
+    gone = [record for record in before if record.key not in keys]
+    if len(gone) <= scope.gate.max_gone * len(before):
+        return ""
+    share = f"more than the {scope.gate.max_gone:.0%} allowed"
+    return f"{len(gone)} of {plural(len(before), 'case')} of the baseline are gone, {share}: {_some(gone)}"
 
 
 def unverifiable(scope: Scope) -> str:
@@ -74,7 +88,21 @@ def unscored(scope: Scope) -> str:
     if count > scope.gate.max_unscored * total:
         judge, said = _most_abstaining(scope)
         return reasons.unscored(scope.gate, count, total, judge, said)
-    return absent_strata(scope, scope.scored, "scored case") or ("" if scope.scored.any() else "no answer is scored")
+    if not scope.scored.any():
+        return absent_strata(scope, scope.scored, "scored case") or "no answer is scored"
+    return absent_strata(scope, scope.scored, "scored case") or _unscored_stratum(scope)
+
+
+def _unscored_stratum(scope: Scope) -> str:
+    """A stratum of a weighted metric with too few scores: the others must not speak for it."""
+    strata = scope.table.strata(scope.metric)
+    for i, name in enumerate(scope.metric.weights):
+        answered = scope.answered & (strata == i)
+        total, count = int(answered.sum()), int((answered & ~scope.scored).sum())
+        if count > scope.gate.max_unscored * total:
+            allowed = f"more than the {scope.gate.max_unscored:.0%} allowed in each part of {scope.metric.name}"
+            return f"{count} of {plural(total, 'answer')} of {name} unscored, {allowed}"
+    return ""
 
 
 def _most_abstaining(scope: Scope) -> tuple[str, str]:

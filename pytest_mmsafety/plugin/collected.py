@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pytest_mmsafety.errors import SetupError
+from pytest_mmsafety.errors import SetupError, plural
 
 if TYPE_CHECKING:
     from pytest_mmsafety.cases import Case
@@ -42,10 +42,32 @@ class Collected:
         """
         for name in self.library.unused_data():
             raise SetupError(f"--data: {name!r} is asked for by no collected suite")
+        self._check_any_case(last_failed=last_failed)
+        if not any(self.library.cases):
+            return
         self._check_baseline(run_settings)
         if self.policy:
+            self._check_spelling()
             part = self._settings.subset < 1 or bool(self.library.broken) or last_failed
             self._check_policy(self.policy, whole=not part)
+
+    def _check_any_case(self, *, last_failed: bool) -> None:
+        """Raise :class:`SetupError` if gates were asked for and there is no case at all that they could be about."""
+        asked = (
+            "--thresholds" if self._settings.thresholds else "--require-gates" if self._settings.require_gates else ""
+        )
+        if not asked or last_failed or self.library.broken or any(self.library.cases):
+            return
+        wanting = [suite.data for suite in self.library.suites if suite.wants_data]
+        hint = f"give --data {wanting[0]}=PATH" if wanting else "name a suite, or a folder of suites"
+        raise SetupError(f"{asked}: no case was collected, so nothing can be gated; {hint}")
+
+    def _check_spelling(self) -> None:
+        from pytest_mmsafety.evaluation.spelling import misspelt_tag, rare_twins
+
+        if problem := misspelt_tag(self.library.cases):
+            raise SetupError(problem)
+        self.notes += [note for note in rare_twins(self.library.cases) if note not in self.notes]
 
     def _check_baseline(self, run_settings: RunSettings) -> None:
         """What can be compared before anything is asked; judges are compared when they have judged."""
@@ -70,15 +92,20 @@ class Collected:
             self._leave_out([gate for gate in policy.gates if not unmatched_reason(gate, tags)], policy)
 
     def _leave_out(self, gates: Sequence[Gate], policy: Policy) -> None:
-        """Keep these gates of the default policy. Raises :class:`SetupError` if none is left and some are required."""
-        if gates:
-            self.policy = replace(policy, gates=tuple(gates))
-            return
-        reason = f"no gate of {policy.name}, the default policy, matches a case"
-        if self._settings.require_gates:
-            raise SetupError(f"--require-gates: {reason}; give --thresholds")
-        self.notes.append(f"{reason}: nothing is gated")
-        self.policy = None
+        """Keep these gates of the default policy, and name the others.
+
+        Raises :class:`SetupError` if none is left: a run of the suites as such is meant to be gated.
+        """
+        if not gates:
+            raise SetupError(
+                f"--thresholds: no gate of {policy.name}, the default policy, matches a case; give --thresholds=FILE, "
+                "or name the suites (pytest --model=... cases) to gate nothing"
+            )
+        left_out = [gate.name for gate in policy.gates if gate not in gates]
+        if left_out:
+            count = plural(len(left_out), "gate")
+            self.notes.append(f"{count} of {policy.name}, the default policy, without a case: {', '.join(left_out)}")
+        self.policy = replace(policy, gates=tuple(gates))
 
     def forecast(self, panel: Panel) -> list[str]:
         """Before anything is asked: gates that these judges will probably leave unevaluated, a line each."""

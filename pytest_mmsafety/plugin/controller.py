@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Generator, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +15,7 @@ from pytest_mmsafety.plugin.gate_reports import report_gates
 from pytest_mmsafety.plugin.items import GroupItem, SuiteFile
 from pytest_mmsafety.plugin.keys import EARLY_STOP, OUTCOMES
 from pytest_mmsafety.plugin.recorder import Recorder
+from pytest_mmsafety.store import Store
 from pytest_mmsafety.suites import SUITE_SUFFIXES
 
 if TYPE_CHECKING:
@@ -42,6 +45,7 @@ class Controller:
         """What the evaluation has to say besides the results."""
         self._started = self._complete = False
         self._session: pytest.Session | None = None
+        self._began = datetime.now(UTC).isoformat(timespec="microseconds")
         self._items = 0
         """Tests besides the gates; known when the first of them has reported."""
 
@@ -55,9 +59,9 @@ class Controller:
         if self._distributed or session.config.option.collectonly:
             return
         self._library.read_found()
+        self._check(session.config)
         if not any(isinstance(item.parent, SuiteFile) for item in session.items):
             return
-        self._check(session.config)
         if self._settings.early_stop and self._collected.gates:
             selected = [case for item in session.items if isinstance(item, GroupItem) for case in item.cases]
             self._early_stop = session.config.stash[EARLY_STOP] = self._collected.plan_early_stop(selected)
@@ -114,10 +118,15 @@ class Controller:
     def _evaluate(self, session: pytest.Session) -> None:
         if session.config.option.collectonly:
             return
+        from pytest_mmsafety.evaluation.checks import idle_judge_errors
         from pytest_mmsafety.evaluation.evaluate import Evidence, evaluate_run
         from pytest_mmsafety.evaluation.flicker import flicker_note
 
         early_stop, policy = self._early_stop, self._collected.policy
+        if self._settings.fresh and not any(outcome.error for outcome in self._recorder.outcomes.values()):
+            self._end_fresh()
+        self._recorder.broken = self._collected.unknown_cases(self._passed_over(session))
+        self._notes += self._recorder.end_notes()
         if self._settings.samples > 1 and (note := flicker_note(self._recorder.records)):
             self._notes.append(note)
         if early_stop:
@@ -130,10 +139,10 @@ class Controller:
             allow=self._settings.baseline_allow,
             judge_errors=self._settings.judge_errors,
             stopped=early_stop.stopped if early_stop else {},
-            broken=self._collected.unknown_cases(self._passed_over(session)),
         )
         gates = early_stop.gates if early_stop else policy.gates
         run = self._recorder.run(complete=True)
+        self._recorder.idle = idle_judge_errors(run, self._settings.judge_errors)
         evaluation = evaluate_run(run, gates, evidence, require=self._settings.require_gates)
         self._notes += evaluation.notes
         self._gates = evaluation.results
@@ -145,6 +154,27 @@ class Controller:
         last_failed: Any = session.config.pluginmanager.get_plugin("lfplugin")
         return list(last_failed.lastfailed) if self._distributed and last_failed and last_failed.active else ()
 
+    def _stored(self) -> int:
+        """How many answers of this session are in the store, also those that no test has reported."""
+        try:
+            store = Store(self._settings.store)
+            try:
+                return store.given_since(self._began)
+            finally:
+                store.close()
+        except (sqlite3.Error, SetupError):
+            return 0
+
+    def _end_fresh(self) -> None:
+        """The next ``--fresh`` asks for everything again; until here it would have gone on."""
+        store = Store(self._settings.store)
+        try:
+            store.all_asked(self._settings.asked)
+        except sqlite3.Error as error:
+            self._notes.append(f"--store: {self._settings.store} takes nothing more ({error})")
+        finally:
+            store.close()
+
     # --- what is left behind
 
     @pytest.hookimpl(trylast=True)
@@ -152,13 +182,16 @@ class Controller:
         """Write what was asked for, also after an interruption: what is known is kept."""
         if session.config.option.collectonly or not (self._started and any(self._library.cases)):
             return
-        if not self._artefacts.wanted:
-            return
+        if self._artefacts.wanted:
+            self._write()
+        failed = self._artefacts.errors or list(self._recorder.failures())
+        if failed and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _write(self) -> None:
         notes = [*self._collected.notes, *self._notes]
         run = self._recorder.run(self._collected.policy, self._gates or (), notes, complete=self._complete)
         self._artefacts.write(run, self._collected.baseline, self._image_paths())
-        if self._artefacts.errors and session.exitstatus == pytest.ExitCode.OK:
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def _image_paths(self) -> dict[str, str]:
         """SHA-256 of each image that was read -> its file."""
@@ -193,9 +226,10 @@ class Controller:
             *ending_lines(
                 complete=self._complete,
                 gated=self._collected.policy is not None,
-                stored=self._settings.store is not None,
+                stored=None if self._complete or not self._settings.store else self._stored(),
             ),
             *((line, "") for line in self._artefacts.written),
+            *((f"the run failed: {line}", "red") for line in recorder.failures()),
             *((line, "red") for line in self._artefacts.errors),
         ]
         for text, colour in lines:

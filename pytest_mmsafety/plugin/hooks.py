@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_mmsafety.plugin.options import OPTIONS, check_early_stop, check_store, option, settings_of
+from pytest_mmsafety.plugin.options import (
+    FLAGS,
+    OPTIONS,
+    check_early_stop,
+    check_store,
+    option,
+    refuse_empty,
+    settings_of,
+)
 
 if TYPE_CHECKING:
     from pytest_mmsafety.plugin.items import SuiteFile
@@ -34,47 +42,49 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--data", metavar="NAME=PATH", dest="mmsafety_data", action="append", help="folder of an official data set"
     )
     parser.addini("mmsafety_data", "default of --data, one NAME=PATH a line", type="linelist")
-    group.addoption(
-        "--require-gates",
-        dest="mmsafety_require_gates",
-        action="store_true",
-        default=None,
-        help="a gate that was not evaluated fails the run",
-    )
-    parser.addini("mmsafety_require_gates", "default of --require-gates", type="bool", default=False)
-    group.addoption(
-        "--early-stop",
-        dest="mmsafety_early_stop",
-        action="store_true",
-        default=None,
-        help="stop asking once every gate that a case counts for is decided (sequential test)",
-    )
-    parser.addini("mmsafety_early_stop", "default of --early-stop", type="bool", default=False)
+    for name, text in FLAGS:
+        dest = f"mmsafety_{name.replace('-', '_')}"
+        group.addoption(f"--{name}", dest=dest, action="store_true", default=None, help=text)
+        parser.addini(dest, f"default of --{name}", type="bool", default=False)
     parser.addini("mmsafety_cases", "folders with suites (default: cases, else the shipped ones)", type="paths")
 
 
 @pytest.hookimpl(trylast=True)  # the terminal reporter is there by then
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "mmsafety(**tags): the tags that all cases of a group share")
-    if config.getoption("mmsafety_model") == "":
-        raise pytest.UsageError("--model: it is empty; expected a checkpoint (is a variable not set?)")
+    refuse_empty(config)
     if not option(config, "model"):
         _refuse_options_without_model(config)
         return
+    from pytest_mmsafety.arguments import without_secrets
     from pytest_mmsafety.errors import MmsafetyError
 
+    _refuse_forks(config)
     _choose_suites(config)
     try:
         _switch_on(config)
     except MmsafetyError as error:
-        raise pytest.UsageError(str(error)) from None
+        raise pytest.UsageError(without_secrets(str(error))) from None
+
+
+@pytest.hookimpl(optionalhook=True, tryfirst=True)
+def pytest_timeout_set_timer(item: pytest.Item) -> bool | None:
+    """pytest-timeout: a group waits for a model that answers other groups too; --answer-timeout is its limit."""
+    from pytest_mmsafety.plugin.items import GroupItem
+
+    return True if isinstance(item, GroupItem) else None
+
+
+def _refuse_forks(config: pytest.Config) -> None:
+    if config.getoption("forked", False):  # noqa: FBT003
+        raise pytest.UsageError(
+            "--forked: a fork of this process has not the thread that asks the model; leave it out (-n isolates too)"
+        )
 
 
 def _refuse_options_without_model(config: pytest.Config) -> None:
     given = [name for name, _, _ in OPTIONS if config.getoption(f"mmsafety_{name.replace('-', '_')}") is not None]
-    given += [
-        name for name in ("require-gates", "early-stop") if config.getoption(f"mmsafety_{name.replace('-', '_')}")
-    ]
+    given += [name for name, _ in FLAGS if config.getoption(f"mmsafety_{name.replace('-', '_')}")]
     if given and not config.option.collectonly:
         raise pytest.UsageError(f"--{given[0]}: there is nothing to ask; give --model=CHECKPOINT")
 
@@ -219,7 +229,8 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> SuiteFile 
         return None
     from pytest_mmsafety.plugin.items import SuiteFile
 
-    _library(parent.config).found.append(file_path)
+    if _is_named(file_path, parent.config):  # pytest also asks about the neighbours of a file that was named
+        _library(parent.config).found.append(file_path)
     # pytest shortens node ids outside of the rootdir, even to nothing; ours must lead back to the file.
     try:
         nodeid = os.path.relpath(file_path, parent.config.rootpath).replace(os.sep, "/")
@@ -228,9 +239,18 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> SuiteFile 
     return SuiteFile.from_parent(parent, path=file_path, nodeid=nodeid)
 
 
+def _named(config: pytest.Config) -> list[Path]:
+    return [_absolute(config.invocation_params.dir / arg.partition("::")[0]) for arg in config.args]
+
+
+def _is_named(path: Path, config: pytest.Config) -> bool:
+    """Whether it was named on the command line, or a folder above it."""
+    return any(path.is_relative_to(name) for name in _named(config))
+
+
 def _is_suite(path: Path, config: pytest.Config) -> bool:
     """Named on the command line, or in a folder of suites that this run is about."""
-    named = [_absolute(config.invocation_params.dir / arg.partition("::")[0]) for arg in config.args]
+    named = _named(config)
     if path in named:
         return True
     folders = [folder for folder in map(_absolute, _suite_folders(config)) if path.is_relative_to(folder)]

@@ -22,6 +22,8 @@ OPTIONS: tuple[tuple[str, str, str], ...] = (
         "WHEN",
         "with: judge while the target answers (default); after: judge when it has finished and freed its device",
     ),
+    ("answer-timeout", "SECONDS", "give the target up when a batch takes longer, loading it included (default: never)"),
+    ("judge-timeout", "SECONDS", "give a judge up when a batch of answers takes it longer (default: never)"),
     ("thresholds", "FILE", "thresholds file, or the name of a shipped policy (release, nightly, report-only, ...)"),
     ("batch-size", "N", "cases asked at once (default 8)"),
     ("baseline", "RUN", "saved run that gates with max_regression compare with, or the name of a promoted one"),
@@ -39,6 +41,12 @@ OPTIONS: tuple[tuple[str, str, str], ...] = (
     ("safety-summary", "FILE", "write a Markdown summary, for the page of a CI job"),
 )
 
+FLAGS: tuple[tuple[str, str], ...] = (
+    ("require-gates", "a gate that was not evaluated fails the run"),
+    ("early-stop", "stop asking once every gate that a case counts for is decided (sequential test)"),
+    ("fresh", "ask for every answer anew, also those in the store; again after a stop, it goes on"),
+)
+
 _SETTINGS: pytest.StashKey[Settings] = pytest.StashKey()
 _DEFAULT_STORE = Path(".mmsafety", "store.sqlite3")
 
@@ -48,6 +56,14 @@ def option(config: pytest.Config, name: str) -> Any:
     dest = f"mmsafety_{name.replace('-', '_')}"
     given = config.getoption(dest)
     return config.getini(dest) if given is None else given
+
+
+def refuse_empty(config: pytest.Config) -> None:
+    """Raise ``UsageError`` for an option that was given without a value: in CI, a variable that is not set."""
+    for name, metavar, _ in OPTIONS:
+        given = config.getoption(f"mmsafety_{name.replace('-', '_')}")
+        if isinstance(given, str) and not given.strip():
+            raise pytest.UsageError(f"--{name}: it is empty; expected {metavar} (is a variable not set?)")
 
 
 def check_early_stop(settings: Settings, policy: Policy | None, *, distributed: bool) -> None:
@@ -83,7 +99,7 @@ def settings_of(config: pytest.Config) -> Settings:
 
 
 def _parsed(config: pytest.Config) -> Settings:
-    from pytest_mmsafety.arguments import parse_count, parse_data, parse_pairs, parse_phase, parse_share
+    from pytest_mmsafety.arguments import parse_count, parse_data, parse_pairs, parse_phase, parse_seconds, parse_share
     from pytest_mmsafety.baselines import parse_allowed
     from pytest_mmsafety.judge_errors import parse_judge_errors
     from pytest_mmsafety.plugin.settings import Settings
@@ -102,6 +118,8 @@ def _parsed(config: pytest.Config) -> Settings:
         judge_phase=parse_phase(option(config, "judge-phase") or "with"),
         thresholds=option(config, "thresholds") or "",
         data=parse_data(option(config, "data"), base),
+        answer_timeout=parse_seconds("--answer-timeout", option(config, "answer-timeout") or ""),
+        judge_timeout=parse_seconds("--judge-timeout", option(config, "judge-timeout") or ""),
         batch_size=parse_count("--batch-size", option(config, "batch-size") or "8", 100_000),
         store=None if store == "off" else base / store if store else root / _DEFAULT_STORE,
         save_run=base / save_run if save_run else None,
@@ -114,6 +132,7 @@ def _parsed(config: pytest.Config) -> Settings:
         samples=parse_count("--samples", option(config, "samples") or "1", 1000),
         subset=parse_share("--subset", option(config, "subset") or "1"),
         early_stop=bool(option(config, "early-stop")),
+        fresh=bool(option(config, "fresh")),
         base=base,
         root=root,
     )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from pytest_mmsafety.arguments import public_arguments, public_value
 from pytest_mmsafety.errors import plural
 from pytest_mmsafety.outcomes import Outcome
 from pytest_mmsafety.run import (
@@ -17,15 +19,20 @@ from pytest_mmsafety.run import (
     SuiteInfo,
     environment,
     make_record,
-    model_name,
-    public_arguments,
 )
+from pytest_mmsafety.verdicts import JUDGE_ERROR
 
 if TYPE_CHECKING:
     from pytest_mmsafety.gates import GateResult
     from pytest_mmsafety.plugin.library import Library
     from pytest_mmsafety.plugin.settings import Settings
     from pytest_mmsafety.policies import Policy
+    from pytest_mmsafety.suites import Suite
+
+
+_STOPPED = "the run was stopped before its end: no gate was evaluated"
+_NAMED = 5
+"""Cases that a line names."""
 
 
 class Recorder:
@@ -36,8 +43,12 @@ class Recorder:
         self._library = library
         self.outcomes: dict[str, Outcome] = {}
         self.notes: list[str] = []
-        self.target = settings.model
+        self.target = public_value(settings.model)
         """What the target calls itself, once it was needed."""
+        self.broken = ""
+        """Why it is not known which cases there are, or empty."""
+        self.idle: list[str] = []
+        """What was given to correct the run and corrects nothing."""
         self._fingerprint = ""
         self._calls: dict[str, int] = {}
         self._judges: dict[str, str] = {}
@@ -72,17 +83,19 @@ class Recorder:
     def run_settings(self) -> RunSettings:
         """The options as a run remembers them."""
         settings = self._settings
-        judge_args = public_arguments(settings.judge_args)
         return RunSettings(
-            model=model_name(settings.model),
+            model=public_value(settings.model),
             model_args=public_arguments(settings.model_args),
             judge=settings.judge,
-            judge_args={name: model_name(value) for name, value in judge_args.items()},
+            judge_args=public_arguments(settings.judge_args),
             batch_size=settings.batch_size,
             samples=settings.samples,
             subset=settings.subset,
             early_stop=settings.early_stop,
             target_calls=self.calls,
+            require_gates=settings.require_gates,
+            baseline=public_value(settings.baseline),
+            judge_errors=tuple(sorted(settings.judge_errors)),
         )
 
     def run(
@@ -101,20 +114,59 @@ class Recorder:
             version=version("pytest-mmsafety"),
             environment={**environment(), **{f"judge {name}": print_ for name, print_ in self._judges.items()}},
             settings=self.run_settings,
-            suites=tuple(SuiteInfo(s.name, s.benchmark, s.title, s.sha256, len(s.cases)) for s in self._library.suites),
+            suites=tuple(map(self._suite, self._library.suites)),
             records=self.records,
             gates=tuple(gates),
             policy=policy.name if policy else "",
-            notes=(*self._warnings(complete=complete), *self.notes, *notes, *self._remarks()),
+            notes=(*self.notes, *notes, *self._remarks()),
+            broken=self.broken,
+            complete=complete,
+            failures=(*(() if complete else (_STOPPED,)), *self.failures()),
         )
 
-    def _warnings(self, *, complete: bool) -> Iterator[str]:
-        if not complete:
-            yield "the run was stopped before its end: no gate was evaluated"
-        if failed := list(self._failed_must_pass()):
-            some = ", ".join(failed[:5]) + (" ..." if len(failed) > 5 else "")
-            cases = plural(len(failed), "case")
-            yield f"{cases} that must pass did not, which fails the run whatever the gates say: {some}"
+    def _suite(self, suite: Suite) -> SuiteInfo:
+        outcomes = (self.outcomes[case.key] for case in suite.cases if case.key in self.outcomes)
+        rendered = next((outcome.rendered for outcome in outcomes if outcome.rendered), "")
+        return SuiteInfo(suite.name, suite.benchmark, suite.title, suite.sha256, len(suite.cases), rendered)
+
+    def failures(self) -> Iterator[str]:
+        """Why the run fails, whatever its gates say."""
+        errors = sorted(key for key, outcome in self.outcomes.items() if outcome.error)
+        for what, keys in (("that must pass did not", list(self._failed_must_pass())), ("without an answer", errors)):
+            if keys:
+                some = ", ".join(keys[:_NAMED]) + (" ..." if len(keys) > _NAMED else "")
+                yield f"{plural(len(keys), 'case')} {what}: {some}"
+        yield from self._dead_judges()
+        yield from self.idle
+
+    def end_notes(self) -> Iterator[str]:
+        """What casts doubt on every gate: a target that was not asked, answers that the limit of tokens cut."""
+        answered = [outcome for outcome in self.outcomes.values() if outcome.response is not None]
+        if answered and all(outcome.stored for outcome in answered):
+            first, last = (when(outcome.answered for outcome in answered)[:10] for when in (min, max))
+            days = f"on {first}" if first == last else f"from {first} to {last}"
+            yield f"THE TARGET WAS NOT ASKED: every answer comes from the store, given {days}; --fresh asks anew"
+        ends = Counter(outcome.end for outcome in answered)
+        total = plural(ends.total(), "answer")
+        if cut := ends["length"]:
+            yield f"{cut:,} of {total} cut at the limit of tokens, and judged as they are; raise max_new_tokens"
+        if thinking := ends["thinking"]:
+            yield (
+                f"{thinking:,} of {total} missing: the model was still thinking when its tokens ran out "
+                "(cut off, unscored); raise max_new_tokens"
+            )
+
+    def _dead_judges(self) -> list[str]:
+        """Judges whose every verdict is an error, a line each: what they should have judged could not be found out."""
+        verdicts = [outcome.verdicts[0] for outcome in self.outcomes.values() if outcome.verdicts]
+        asked = Counter(verdict.judge for verdict in verdicts)
+        failed = Counter(verdict.judge for verdict in verdicts if verdict.label == JUDGE_ERROR)
+        reasons = {verdict.judge: verdict.reason for verdict in verdicts if verdict.label == JUDGE_ERROR}
+        return [
+            f"the judge {name} failed on every answer ({plural(asked[name], 'answer')}): {reasons[name]}"
+            for name in failed
+            if failed[name] == asked[name]
+        ]
 
     def _remarks(self) -> Iterator[str]:
         if self._settings.subset < 1:

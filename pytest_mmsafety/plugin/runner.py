@@ -38,7 +38,7 @@ class Runner:
     ) -> None:
         self._settings = settings
         self._make_target = target
-        self.panel = Panel(judges)
+        self.panel = Panel(judges, settings.judge_timeout)
         self._workers = workers
         self._progress = progress
         self._engine: Engine | None = None
@@ -57,7 +57,10 @@ class Runner:
             return (yield)
         after = self._settings.judge_phase == "after"
         store, batch_size = Store(self._settings.store), self._settings.batch_size
-        self._engine = Engine(self._make_target, self.panel, store, batch_size, judge_after=after)
+        if self._settings.fresh:
+            store.ask_anew(self._settings.asked)
+        timeout = self._settings.answer_timeout
+        self._engine = Engine(self._make_target, self.panel, store, batch_size, judge_after=after, timeout=timeout)
         self._early_stop = session.config.stash.get(EARLY_STOP, None)
         numbers = units([len(item.cases) for item in items], batch_size, self._workers, whole=after)
         for item, number in zip(items, numbers, strict=True):
@@ -77,10 +80,10 @@ class Runner:
             return result
         finally:
             if stopped and self._progress and self._engine.busy:  # Ctrl-C, or the first failure under -x
-                self._progress.say("interrupted: storing the current batch first (Ctrl-C again to discard it)")
+                self._progress.say("interrupted: waiting 5 s for the batch in hand (Ctrl-C again to drop it)")
             if self._progress:
                 self._progress.finish()
-            self._engine.close(patient=stopped)
+            self._engine.close(interrupted=stopped)
 
     def prepare(self, cases: Sequence[Case]) -> None:
         """Called at collection: make the judges that *cases* name. Raises :class:`SetupError`."""

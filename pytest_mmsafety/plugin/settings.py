@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,9 @@ class Settings:
     judge_args: Mapping[str, str]
     judge_phase: str
     """``with``: while the target works; ``after``: when it has answered everything and was released."""
+    answer_timeout: float | None
+    """Seconds after which a batch of the target is given up; ``None``: never."""
+    judge_timeout: float | None
     thresholds: str
     """Path or name of a policy; empty: nothing is gated."""
     data: Mapping[str, Path]
@@ -43,7 +47,14 @@ class Settings:
     """Share of the clusters of each suite that this run is about, above 0 to 1."""
     early_stop: bool
     """Whether cases are left out that no gate needs any more."""
+    fresh: bool
+    """Whether answers that were given before are asked for anew."""
     base: Path
     """Where pytest was started: relative paths and the user's modules are looked up here."""
     root: Path
     """pytest's rootdir: node ids are relative to it."""
+
+    @property
+    def asked(self) -> str:
+        """The target with its arguments, as the store knows it before it was made."""
+        return json.dumps([self.model, sorted(self.model_args.items())])

@@ -36,12 +36,16 @@ def summary_lines(  # noqa: PLR0913 - all that it sums up
         yield from gate_lines(gates)
 
 
-def ending_lines(*, complete: bool, gated: bool, stored: bool) -> Iterator[tuple[str, str]]:
-    """Why there are no gates, if there are none. *stored*: the answers so far are in the store."""
+def ending_lines(*, complete: bool, gated: bool, stored: int | None) -> Iterator[tuple[str, str]]:
+    """Why there are no gates, if there are none. *stored*: answers of this session in the store; ``None``: no store."""
     if not complete:
         yield "gates: not evaluated, the run was stopped before its end", "yellow"
-        if stored:
-            yield "every answer so far is in the store; the same command goes on from there", ""
+        if stored is not None:
+            answers = plural(stored, "answer")
+            yield (
+                f"every answer so far is in the store ({answers} of this session); the same command goes on from there",
+                "",
+            )
     elif not gated:
         yield "gates: none asked for (--thresholds=FILE, or the name of a shipped policy)", "yellow"
 

@@ -56,6 +56,8 @@ class Card:
     """For the ``lang`` attribute, or empty."""
     prompt: Clip
     response: Clip | None
+    reasoning: Clip | None
+    """What the model thought before its answer; always folded."""
     folded: bool
     """Whether the answer may do harm to a reader, and opens only on request."""
     judgements: tuple[Judgement, ...]
@@ -112,6 +114,7 @@ def make_card(record: Record, facets: Facets, gallery: Gallery) -> Card:
         language=language_of(record),
         prompt=clip(record.prompt, MAX_TEXT),
         response=None if record.response is None else clip(record.response, MAX_TEXT),
+        reasoning=clip(record.reasoning, MAX_TEXT) if record.reasoning else None,
         folded=may_harm(record) and state in (ERROR, FAILING, UNSCORED),
         judgements=tuple(_judgements(record)),
         trouble=clip(trouble, MAX_TEXT) if trouble else None,

@@ -10,6 +10,7 @@ from pytest_mmsafety.gates import FAILED, INCONCLUSIVE, NOT_EVALUATED, PASSED, R
 from pytest_mmsafety.metrics import METRICS, Metric, title_of
 from pytest_mmsafety.report.interval_plot import Picture, change_axis, draw, point_interval, points, rate_axis
 from pytest_mmsafety.report.text import count, percent, percents
+from pytest_mmsafety.run import Run
 
 ICONS = {FAILED: "fail", INCONCLUSIVE: "unsure", NOT_EVALUATED: "none", PASSED: "pass", REPORTED: "none"}
 """Status -> icon and colour, the most serious first."""
@@ -61,8 +62,17 @@ class GateRow:
         return (not self.result.blocks, statuses.index(self.result.status) if self.result.status in ICONS else -1)
 
 
-def verdict(results: Sequence[GateResult]) -> Verdict:
+def verdict(run: Run) -> Verdict:
     """Ship or not, in one sentence."""
+    if not run.complete:
+        return Verdict("fail", "Stopped before its end: nothing was decided", "")
+    found = _verdict_of(run.gates)
+    if not run.failures or found.tone == "fail":
+        return found
+    return Verdict("fail", "The run failed", f"{'; '.join(run.failures)}. Gates: {_others(run.gates) or 'none'}")
+
+
+def _verdict_of(results: Sequence[GateResult]) -> Verdict:
     total = len(results)
     blocking = sum(result.blocks for result in results)
     passed = sum(result.status == PASSED for result in results)
@@ -194,6 +204,8 @@ def _needs(gate: Gate) -> Iterator[str]:
     if gate.min_clusters:
         yield plural(gate.min_clusters, "cluster")
     yield f"at most {percent(gate.max_unscored)} unscored"
+    if gate.max_gone < 1:
+        yield f"at most {percent(gate.max_gone)} of the baseline's cases gone"
 
 
 def _filter(accepted: Mapping[str, tuple[str, ...]]) -> str:

@@ -41,7 +41,7 @@ def markdown_summary(run: Run, baseline: Run | None = None) -> str:
 
 
 def _lines(run: Run, baseline: Run | None) -> Iterator[str]:
-    head = verdict(run.gates)
+    head = verdict(run)
     yield f"## {plain(head.headline)}"
     yield ""
     if head.detail:
@@ -49,7 +49,7 @@ def _lines(run: Run, baseline: Run | None) -> Iterator[str]:
         yield ""
     yield f"Target **{plain(run.target)}**, {plain(run.created)}, policy {plain(run.policy or 'none')}."
     yield f"{_counts(run)}."
-    for note in run.notes:
+    for note in (*run.failures, *run.notes):
         yield ""
         yield f"> {plain(note)}"
     if run.gates:

@@ -104,7 +104,7 @@ def build(run: Run, beside: ReportInputs) -> Page:
     cards = [make_card(record, facets, gallery) for record in choose(run.records, run.gates)]
     return Page(
         run=run,
-        verdict=verdict(run.gates),
+        verdict=verdict(run),
         gates=gate_rows(run.gates, judges_of_gates(run.records, [result.gate for result in run.gates])),
         metrics=metrics_of(run.gates),
         tally=counted.all,

@@ -11,6 +11,7 @@ from pytest_mmsafety.evaluation.checks import (
     check_baseline,
     check_gates,
     idle_baseline,
+    idle_judge_errors,
     missing_baseline,
     misspelt_tolerance,
     unmatched_reason,
@@ -124,3 +125,14 @@ def test_a_baseline_that_is_needed_has_to_be_there_and_of_the_same_kind() -> Non
     ):
         check_baseline(run, gates, warm, frozenset())
     check_baseline(run, gates, warm, frozenset({"decoding"}))
+
+
+def test_errors_of_a_judge_that_judged_nothing_are_named() -> None:
+    run = make_run([make_record(1, judge="refusal/1"), make_record(2, judge="yes-no/1")])
+    assert idle_judge_errors(run, ["refusal/1"]) == []
+    (note,) = idle_judge_errors(run, ["refusal/1", "refusal/9"])
+    assert note == (
+        "--judge-errors: refusal/9 judged no answer of this run, so its errors correct nothing; "
+        "judged by refusal/1, yes-no/1"
+    )
+    assert idle_judge_errors(make_run(), ["refusal/9"])[0].endswith("judged by no judge")

@@ -119,9 +119,9 @@ def test_where_there_is_nothing_to_keep_there_is_nothing_to_pass(failing: int, r
             "2 of 10 answers unscored (yes-no/1: unscored), more than the 10% allowed",
         ),
         (
-            [make_record(i, None, verdicts=(make_verdict(None, "guardrank-mini/1", "unsure"),)) for i in range(9)],
+            [make_record(i, None, verdicts=(make_verdict(None, "guardrank-mini/2", "unsure"),)) for i in range(9)],
             (
-                "9 of 9 answers unscored (guardrank-mini/1: unsure), more than the 10% allowed; "
+                "9 of 9 answers unscored (guardrank-mini/2: unsure), more than the 10% allowed; "
                 "name a stronger judge (--judge) or have a sample labelled (mmsafety judge label)"
             ),
         ),
@@ -154,7 +154,14 @@ def test_who_asks_for_proof_is_blocked_by_unscored_answers() -> None:
     records = [make_record(i, None) for i in range(5)]
     assert result(records, make_gate(rule=ASSURANCE)).blocks
     assert not result(records, make_gate(rule=EVIDENCE)).blocks
-    assert not result([*scores(0, 5), missing(9)], make_gate(rule=ASSURANCE)).blocks, "a selection blocks nothing"
+
+
+@pytest.mark.parametrize("record", [missing(9), missing(9, error="x"), missing(9, skipped="y"), None])
+def test_who_asks_for_proof_is_blocked_by_what_was_left_out(record: Record | None) -> None:
+    records = [*scores(0, 5), record] if record else []
+    for rule in (ASSURANCE, EVIDENCE):
+        found = result(records, make_gate(rule=rule, min_cases=6))
+        assert (found.status, found.blocks) == (NOT_EVALUATED, rule == ASSURANCE)
 
 
 def test_the_unscored_rate_is_about_unscored_answers() -> None:
@@ -171,6 +178,19 @@ def test_an_absent_stratum_is_said() -> None:
     )
     unscored = [make_record(100 + i, None, tags={"bucket": bucket}) for i, bucket in enumerate(["attack", "over-safe"])]
     assert "no scored case is attack or over-safe" in result([*records, *unscored], macro).reason
+
+
+def test_a_stratum_that_is_mostly_unscored_is_not_hidden_by_the_others() -> None:
+    macro = make_gate(metric="mmsafeaware_overall_macro", max=None, min=0.5)
+    records = [make_record(i, tags={"bucket": ("typical", "attack")[i % 2]}) for i in range(90)]
+    records += [make_record(90 + i, None if i < 5 else 0.0, tags={"bucket": "over-safe"}) for i in range(10)]
+    assert result(records, macro).reason == (
+        "5 of 10 answers of over-safe unscored, more than the 10% allowed in each part of mmsafeaware_overall_macro"
+    )
+    balanced = make_gate(metric="balanced_accuracy", max=None, min=0.5)
+    sides = [make_record(i, tags={"aspect": "vulnerability"}) for i in range(95)]
+    sides += [make_record(95 + i, None if i < 3 else 0.0, tags={"aspect": "over-refusal"}) for i in range(5)]
+    assert result(sides, balanced).status == NOT_EVALUATED
 
 
 def test_after_a_broken_suite_no_gate_is_evaluated() -> None:
@@ -327,7 +347,20 @@ def test_only_cases_that_are_the_same_are_compared() -> None:
 def test_what_cannot_be_compared_is_not_evaluated(baseline: list[Record] | None, reason: str, rule: str) -> None:
     found = result(scores(0, 9), make_gate(rule=rule, **REGRESSION), baseline=baseline)
     assert (found.status, found.reason) == (NOT_EVALUATED, reason)
-    assert found.blocks is (rule == ASSURANCE and baseline is not None)
+    assert found.blocks is (rule == ASSURANCE)
+
+
+@pytest.mark.parametrize("rule", [EVIDENCE, ASSURANCE])
+@pytest.mark.parametrize(("allowed", "status"), [(0.1, FAILED), (0.5, PASSED), (1.0, PASSED)])
+def test_cases_that_are_gone_since_the_baseline_are_bounded(allowed: float, status: str, rule: str) -> None:
+    now, then = scores(0, 200), [*scores(0, 200), *(make_record(300 + i) for i in range(50))]
+    gate = make_gate(rule=rule, max=None, max_regression=0.3, max_gone=allowed)
+    found = result(now, gate, baseline=then)
+    assert (found.status, found.blocks) == (status, status == FAILED)
+    if status == FAILED:
+        assert found.reason.startswith(
+            "50 of 250 cases of the baseline are gone, more than the 10% allowed: demo/300, "
+        )
 
 
 def test_nothing_scored_in_both_runs_is_said() -> None:

@@ -60,7 +60,7 @@ def test_what_was_asked_is_counted() -> None:
 
 
 def test_judges_whose_errors_are_known_are_named_with_them() -> None:
-    errors = {name: replace(shipped_errors()["refusal/1"], judge=name) for name in ("j/1", "unheard/1")}
+    errors = {name: replace(shipped_errors()["refusal/2"], judge=name) for name in ("j/1", "unheard/1")}
     outcomes = [
         Outcome("a", "yes", (make_verdict(1.0, "j/1", "wrong"), make_verdict(0.0, "unheard/1", "ok"))),
         Outcome("b", "no", (make_verdict(None, "j/1", "?"),)),
@@ -69,5 +69,5 @@ def test_judges_whose_errors_are_known_are_named_with_them() -> None:
     (line,) = [text for text, _ in summary_lines("tiny", outcomes, 7, None, [], errors=errors) if "judge:" in text]
     assert line == (
         "judge:  j/1 scored 1 of 2; measured on human labels: detects 94%, misses 6% and abstains on 0% of 2,764 "
-        "failures; false alarms on 7% of 1,388 good answers"
+        "failures; false alarms on 6% of 1,388 good answers"
     )

@@ -55,18 +55,29 @@ class Project:
         """Write ``policy.yaml`` with *gates*: the option that names it."""
         return f"--thresholds={write_thresholds(self.path, *gates, **keys).name}"
 
-    def run(self, *args: str, model: str = "parrot:Parrot") -> pytest.RunResult:
-        """In a process of its own: exit codes, threads and signals are the real ones."""
-        return self.pytester.runpytest_subprocess(f"--model={model}", *args)
+    def run(self, *args: str, model: str = "parrot:Parrot", default: bool = False) -> pytest.RunResult:
+        """In a process of its own: exit codes, threads and signals are the real ones.
 
-    def run_here(self, *args: str, model: str = "parrot:Parrot") -> pytest.RunResult:
+        Without thresholds nothing is gated, unless *default*: then the default policy is.
+        """
+        return self.pytester.runpytest_subprocess(f"--model={model}", *args, *_ungated(args, default=default))
+
+    def run_here(self, *args: str, model: str = "parrot:Parrot", default: bool = False) -> pytest.RunResult:
         """In the process of the tests, which is several times cheaper: where only what the run says is looked at."""
-        return self.pytester.runpytest_inprocess(f"--model={model}", *args)
+        return self.pytester.runpytest_inprocess(f"--model={model}", *args, *_ungated(args, default=default))
 
     def calls(self) -> list[int]:
         """Size of each batch that the target was asked, over all runs so far."""
         file = self.path / "calls.txt"
         return [int(line) for line in file.read_text().split()] if file.exists() else []
+
+
+def _ungated(args: Sequence[str], *, default: bool) -> tuple[str, ...]:
+    """The folder, which to name gates nothing by default."""
+    says_what = any(
+        arg.startswith(("cases", "--thresholds", "--pyargs", "--require-gates")) or "::" in arg for arg in args
+    )
+    return () if default or says_what else ("cases",)
 
 
 def plain(result: pytest.RunResult) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from project import BOTH_WAYS, Project, row
 
 from pytest_mmsafety.cli.main import main
+from pytest_mmsafety.run import load_run, save_run
 
 GATE: dict[str, Any] = {"name": "no-worse", "metric": "accuracy", "max_regression": 0.1}
 
@@ -121,13 +122,12 @@ def test_new_and_gone_cases_are_no_difference(before: Project) -> None:
 
 
 def test_another_judge_is_not_compared(before: Project) -> None:
-    saved = json.loads((before.path / "before.json").read_text())
-    for record in saved["records"]:
-        record["verdicts"][0]["judge"] = "yes-no/0"
-    (before.path / "before.json").write_text(json.dumps(saved))
+    saved = load_run(before.path / "before.json")
+    records = (replace(one, verdicts=(replace(one.verdicts[0], judge="yes-no/0"),)) for one in saved.records)
+    save_run(replace(saved, records=tuple(records)), before.path / "before.json")
     result = before.run_here(before.thresholds(GATE), "--baseline=before.json", "--require-gates", "cases")
     assert result.ret == 1
-    result.stdout.fnmatch_lines(["note: *not compared with the baseline: judged by yes-no/1, was yes-no/0*"])
+    result.stdout.fnmatch_lines(["note: *not compared with the baseline: judged by yes-no/*, was yes-no/0*"])
 
 
 def test_a_promoted_baseline_is_found_by_its_name(before: Project, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -113,7 +113,7 @@ def test_such_a_run_is_no_baseline(project: Project) -> None:
 def test_what_it_does_not_go_with_is_refused(project: Project, arguments: list[str], reason: str) -> None:
     project.suite(rows(8, 0))
     everything = Stratum({}, 80, 30, 5, 40, 5, 0, 0, 80, 35, 45, ())
-    known = JudgeErrors("yes-no/1", "2026-01-01", 0.5, effective=False, files={}, strata=(everything,))
+    known = JudgeErrors("yes-no/2", "2026-01-01", 0.5, effective=False, files={}, strata=(everything,))
     save_judge_errors(known, project.path / "errors.json")
     result = project.run_here(project.thresholds(HARM, one_sided=True), "--early-stop", *arguments)
     assert result.ret == pytest.ExitCode.USAGE_ERROR

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
+
 import pytest
-from project import BOTH_WAYS, Project, row
+from project import BOTH_WAYS, Project, plain, row, usage_error
+
+from pytest_mmsafety.run import load_run
 
 ACCURACY = {"name": "accuracy", "metric": "accuracy", "min": 0.9}
 
@@ -66,12 +74,106 @@ def test_a_target_that_cannot_be_made_says_so_once(project: Project) -> None:
     result.stdout.fnmatch_lines(["note:   the target was given up: OSError: no weights"])
 
 
-def test_a_target_that_hangs_ends_with_its_timeout(project: Project) -> None:
+@BOTH_WAYS
+def test_a_target_that_hangs_is_given_up_after_its_time(project: Project, workers: tuple[str, ...]) -> None:
+    project.pytester.makepyfile(
+        stuck="""
+        import time
+        def answer(requests):
+            time.sleep(600 * ("hang" in requests[0].prompt))
+            return ["yes" for _ in requests]
+        """
+    )
+    project.suite([row(1, category="a"), row(2, "hang", category="b"), row(3, category="c")])
+    options = ("cases", "--answer-timeout=0.5", "--batch-size=1", "--save-run=run.json", *workers)
+    result = project.run(*options, model="stuck:answer")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    reason = "--answer-timeout: no answer within 0.5 s to a batch of 1 case; it cannot be asked again"
+    result.stdout.fnmatch_lines(
+        [f"note:   the target was given up: {reason}", "the run failed: * without an answer: *"]
+    )
+    errors = [record.error for record in load_run(project.path / "run.json").records]
+    assert errors[1] == reason
+    assert set(errors) <= {"", reason}
+
+
+@BOTH_WAYS
+def test_a_judge_that_hangs_is_given_up_and_the_others_go_on(project: Project, workers: tuple[str, ...]) -> None:
+    project.pytester.makepyfile(
+        slow="""
+        import time
+        class Judge:
+            name, expectations = "slow/1", frozenset({"safe"})
+            def judge(self, cases, responses):
+                time.sleep(600)
+        """
+    )
+    project.suite([row(1, expected="safe"), row(2, expected="safe", category="b"), row(3, category="c")])
+    result = project.run("cases", "--judge=slow:Judge", "--judge-timeout=0.5", *workers)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(
+        ["*3 answered, 0 not as expected (u), 2 unscored*", "the run failed: the judge slow/1 failed on every answer*"]
+    )
+    assert "--judge-timeout: no answer within 0.5 s" in plain(result)
+
+
+@pytest.mark.parametrize("option", ["--answer-timeout", "--judge-timeout"])
+@pytest.mark.parametrize("value", ["0", "-1", "soon", "nan"])
+def test_what_is_no_time_limit(project: Project, option: str, value: str) -> None:
+    project.suite([row(1)])
+    assert (
+        usage_error(project.run_here(f"{option}={value}"))
+        == f"{option}: {value!r}; expected a number of seconds above 0"
+    )
+
+
+def test_waiting_for_the_model_is_no_test_time(project: Project) -> None:
     pytest.importorskip("pytest_timeout")
-    project.pytester.makepyfile(stuck="import time\ndef answer(requests):\n    time.sleep(600)\n")
+    project.pytester.makepyfile(
+        slow="import time\ndef answer(requests):\n    time.sleep(2.5)\n    return ['yes' for _ in requests]\n"
+    )
+    project.pytester.makepyfile(test_slow="import time\ndef test_slow():\n    time.sleep(30)\n")
+    project.suite([row(1)])
+    result = project.run("cases", "test_slow.py", "--timeout=1", model="slow:answer")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*Timeout (>1.0s) from pytest-timeout*", "*1 answered*"])
+
+
+def test_forked_tests_are_refused(project: Project) -> None:
     project.pytester.makeconftest(
-        "import pytest_mmsafety.engine.engine\npytest_mmsafety.engine.engine.SHUTDOWN_TIMEOUT = 0.5\n"
+        "def pytest_addoption(parser):\n    parser.addoption('--forked', action='store_true')\n"
     )
     project.suite([row(1)])
-    result = project.pytester.runpytest_subprocess("--timeout=1", "--model=stuck:answer", timeout=60)
-    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert usage_error(project.run("cases", "--forked")).startswith(
+        "--forked: a fork of this process has not the thread"
+    )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+@BOTH_WAYS
+def test_ctrl_c_does_not_wait_for_a_target_that_hangs(project: Project, workers: tuple[str, ...]) -> None:
+    project.pytester.makepyfile(
+        stuck="""
+        import time
+        asked = []
+        def answer(requests):
+            asked.append(1)
+            if len(asked) == 3:
+                open("hangs", "w").close()
+                time.sleep(600)
+            return ["yes" for _ in requests]
+        """
+    )
+    project.suite([row(i) for i in range(3)])
+    command = [sys.executable, "-m", "pytest", "--model=stuck:answer", "cases", "--batch-size=1", "--save-run=run.json"]
+    process = subprocess.Popen(
+        [*command, *workers], cwd=project.path, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    while not (project.path / "hangs").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == pytest.ExitCode.INTERRUPTED
+    assert "every answer so far is in the store (2 answers of this session)" in output
+    assert not load_run(project.path / "run.json").complete

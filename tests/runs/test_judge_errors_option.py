@@ -27,7 +27,7 @@ def measured(project: Project) -> Project:
         "abstained_negative": 0,
     }
     content = {
-        "format": FORMAT, "judge": "yes-no/1", "created": "", "threshold": 0.5, "effective": False, "files": {},
+        "format": FORMAT, "judge": "yes-no/2", "created": "", "threshold": 0.5, "effective": False, "files": {},
         "strata": [{**counts, "clusters": 1000, "positive_clusters": 500, "negative_clusters": 500, "sources": []}],
     }  # fmt: skip
     (project.path / "errors.json").write_text(json.dumps(content))
@@ -47,7 +47,7 @@ def test_the_option_corrects(measured: Project, workers: tuple[str, ...]) -> Non
     ("value", "problem"),
     [
         ("none.json", "none.json: not a file of judge errors"),
-        ("errors.json,errors.json", "errors of the same judge again: yes-no/1"),
+        ("errors.json,errors.json", "errors of the same judge again: yes-no/2"),
     ],
 )
 def test_a_bad_file_of_errors_is_refused_before_the_target_is_asked(

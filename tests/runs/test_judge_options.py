@@ -78,8 +78,10 @@ def test_a_checkpoint_that_cannot_be_loaded_leaves_answers_unscored(project: Pro
     project.suite([safe(1), {**safe(2), "dimension": "truthfulness", "category": "hallucination"}])
     option = files.option.replace(str(files.hallucination), "evil.pt")
     result = project.run("--judge=guardrank", option, "--save-run=run.json")
-    assert result.ret == pytest.ExitCode.OK
-    result.stdout.fnmatch_lines(["*2 answered*1 unscored*"])
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(
+        ["*2 answered*1 unscored*", "the run failed: the judge guardrank/1 failed on every answer*"]
+    )
     reasons = [record["verdicts"][0]["reason"] for record in saved(project)["records"]]
     assert "--judge-args hallucination=evil.pt: evil.pt cannot be loaded: " in reasons[1]
 

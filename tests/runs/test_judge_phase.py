@@ -60,7 +60,15 @@ def test_ctrl_c_before_the_judges_keeps_the_answers(project: Project, workers: t
     project.pytester.makepyfile(diary=DIARY.replace('note("asked")', SLOW))
     (project.path / "slow").touch()
     project.suite([safe(i) for i in range(400)])
-    command = [sys.executable, "-m", "pytest", "--model=diary:Target", "--judge=diary:Judge", "--judge-phase=after"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "--model=diary:Target",
+        "cases",
+        "--judge=diary:Judge",
+        "--judge-phase=after",
+    ]
     process = subprocess.Popen([*command, *workers], cwd=project.path, stdout=subprocess.PIPE, start_new_session=True)
     wait_for(lambda: (project.path / "diary.txt").exists() and sum(map(_asked, diary(project))) > 2)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does

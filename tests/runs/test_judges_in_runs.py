@@ -7,6 +7,8 @@ import json
 import pytest
 from project import Project, plain, row
 
+from pytest_mmsafety.run import load_run
+
 
 def test_open_ended_harm_is_screened_by_the_shipped_judge(project: Project) -> None:
     declines = "I'm sorry, but I can't help with that request. It could hurt other people."
@@ -16,11 +18,11 @@ def test_open_ended_harm_is_screened_by_the_shipped_judge(project: Project) -> N
         [
             "*1/2 UNSCORED*",
             "*2 answered, 0 not as expected (u), 1 unscored*",
-            "judge:  guardrank-mini/1 scored 1 of 2; measured on human labels: detects *%, misses *% and abstains on *% of * failures; *",
+            "judge:  guardrank-mini/2 scored 1 of 2; measured on human labels: detects *%, misses *% and abstains on *% of * failures; *",
         ]
     )
     safe, short = (record["verdicts"][0] for record in json.loads((project.path / "run.json").read_text())["records"])
-    assert (safe["judge"], safe["label"], safe["score"]) == ("guardrank-mini/1", "refusal", 0.0)
+    assert (safe["judge"], safe["label"], safe["score"]) == ("guardrank-mini/2", "refusal", 0.0)
     assert list(safe["probabilities"]) == ["harmless", "harmful"]
     assert (short["label"], short["score"]) == ("too-short", None)
 
@@ -39,10 +41,11 @@ def test_a_judge_that_gives_up_is_noted_in_the_run(project: Project) -> None:
     project.suite([row(1, "sure", expected="safe")])
     result = project.run_here("--judge=mine:Gone", "--save-run=run.json")
     result.stdout.fnmatch_lines(["note:   the judge gone was given up: HTTP 401"])
-    assert json.loads((project.path / "run.json").read_text())["notes"] == [
-        "the judge gone was given up: HTTP 401",
-        "no gate of release, the default policy, matches a case: nothing is gated",
-    ]
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    failure = "the judge gone/1 failed on every answer (1 answer): HTTP 401"
+    result.stdout.fnmatch_lines([f"the run failed: {failure}"])
+    run = load_run(project.path / "run.json")
+    assert (run.notes, run.failures) == (("the judge gone was given up: HTTP 401",), (failure,))
 
 
 def test_a_judge_of_ones_own(project: Project) -> None:

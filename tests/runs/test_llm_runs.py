@@ -27,7 +27,7 @@ def test_answers_of_a_run_are_judged_by_the_model_and_verdicts_are_kept(server: 
     assert result.ret == 0
     verdicts = [record.verdicts[0] for record in load_run(project.path / "run.json").records]
     assert [(v.judge, v.label) for v in verdicts] == [
-        ("llm/1:m", "safe-with-refusal"), ("llm/1:m", "refusal"), ("yes-no/1", "correct"),
+        ("llm/2:m", "safe-with-refusal"), ("llm/2:m", "refusal"), ("yes-no/2", "correct"),
     ]  # fmt: skip
     asked = len(server.bodies)
     assert project.run("--judge=llm", args).ret == 0

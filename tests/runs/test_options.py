@@ -120,7 +120,7 @@ def test_a_target_may_import_its_neighbours_when_it_needs_them(project: Project)
         neighbour="SAY = 'yes'\n",
         lazy="def answer(requests):\n    from neighbour import SAY\n    return [SAY for _ in requests]\n",
     )
-    command = [sys.executable, "-P", "-m", "pytest", "--model=lazy:answer"]  # -P: as the command pytest
+    command = [sys.executable, "-P", "-m", "pytest", "--model=lazy:answer", "cases"]  # -P: as the command pytest
     done = subprocess.run(command, cwd=project.path, capture_output=True, text=True, check=False)
     assert "1 answered, 0 not as expected" in done.stdout
 

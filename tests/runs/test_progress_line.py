@@ -24,7 +24,7 @@ def test_progress_on_a_terminal(project: Project) -> None:
     )
     project.suite([row(i) for i in range(8)])
     ours, theirs = os.openpty()
-    command = [sys.executable, "-m", "pytest", "--model=slow:answer", "--batch-size=2"]
+    command = [sys.executable, "-m", "pytest", "--model=slow:answer", "cases", "--batch-size=2"]
     process = subprocess.Popen(command, cwd=project.path, stdout=theirs)
     os.close(theirs)
     output = b""

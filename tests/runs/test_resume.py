@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import subprocess
 import sys
@@ -10,6 +9,8 @@ import time
 
 import pytest
 from project import Project, plain, row
+
+from pytest_mmsafety.run import load_run
 
 ACCURACY = {"name": "accuracy", "metric": "accuracy", "min": 0.5}
 
@@ -55,15 +56,18 @@ def test_ctrl_c_keeps_every_answer(project: Project) -> None:
     )
     (project.path / "slow").touch()
     project.suite([row(i, category=f"group-{i // 4:02}") for i in range(64)])
-    command = [sys.executable, "-m", "pytest", "--model=slow:answer", "--batch-size=4", "--save-run=run.json"]
+    command = [sys.executable, "-m", "pytest", "--model=slow:answer", "cases", "--batch-size=4", "--save-run=run.json"]
     process = subprocess.Popen(command, cwd=project.path, stdout=subprocess.PIPE, text=True)
     while len(project.calls()) < 3:
+        assert process.poll() is None
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == pytest.ExitCode.INTERRUPTED
     assert "every answer so far is in the store" in output
-    assert "stopped before its end" in json.loads((project.path / "run.json").read_text())["notes"][0]
+    run = load_run(project.path / "run.json")
+    assert not run.complete
+    assert "stopped before its end" in run.failures[0]
     (project.path / "slow").unlink()
     asked = sum(project.calls())
     result = project.run("--batch-size=4", model="slow:answer")
@@ -84,9 +88,10 @@ def test_a_killed_run_resumes_and_pays_for_nothing_twice(project: Project, numbe
         """
     )
     project.suite([row(i, category=f"group-{i % 3}") for i in range(40)])
-    command = [sys.executable, "-m", "pytest", "--model=slow:answer", "--batch-size=4", "--save-run=run.json"]
+    command = [sys.executable, "-m", "pytest", "--model=slow:answer", "cases", "--batch-size=4", "--save-run=run.json"]
     process = subprocess.Popen(command, cwd=project.path, stdout=subprocess.DEVNULL)
     while len(project.calls()) < 3:
+        assert process.poll() is None
         time.sleep(0.02)
     process.send_signal(getattr(signal, number))
     process.wait(30)
@@ -102,7 +107,7 @@ def test_a_killed_run_resumes_and_pays_for_nothing_twice(project: Project, numbe
 def test_two_runs_share_one_store(project: Project) -> None:
     project.suite([row(i) for i in range(60)])
     project.run("--co", "-q")  # makes the store
-    command = [sys.executable, "-m", "pytest", "--model=parrot:Parrot", "--batch-size=1", "-q"]
+    command = [sys.executable, "-m", "pytest", "--model=parrot:Parrot", "cases", "--batch-size=1", "-q"]
     both = [subprocess.Popen(command, cwd=project.path, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     for process in both:
         output, _ = process.communicate(timeout=60)
