@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from importlib.metadata import entry_points
 from numbers import Real
 
@@ -13,7 +12,7 @@ from pytest_mmsafety.arguments import without_secrets, without_values
 from pytest_mmsafety.cases import Case
 from pytest_mmsafety.errors import MmsafetyError, SetupError, plural
 from pytest_mmsafety.judges import GivesUp, Judge, has_weights
-from pytest_mmsafety.judges.registry import GROUP, check_judge, made
+from pytest_mmsafety.judges.registry import GROUP, LONGEST_NAME, check_judge, made, text_problem
 from pytest_mmsafety.store import Store, verdict_key
 from pytest_mmsafety.targets import Releasable
 from pytest_mmsafety.targets.time_limit import TimeLimitError, within
@@ -21,6 +20,8 @@ from pytest_mmsafety.verdicts import JUDGE_ERROR, Verdict
 
 DEFAULTS = ("yes-no", "choice", "refusal", "guardrank-mini")
 """Asked in this order; only the last one judges open-ended harm (``expected: safe``)."""
+_LONGEST = {"judge": LONGEST_NAME, "label": 200, "reason": 100_000}
+"""Characters of a verdict's words: a report has to hold thousands of them."""
 
 
 class Panel:
@@ -81,8 +82,9 @@ class Panel:
             return self._in_time(judge, answers)
         keys = [verdict_key(fingerprint, case, images, response) for case, response, images in answers]
         known: dict[str, Verdict] = {}
-        with suppress(sqlite3.Error):  # costs time, never a verdict
-            known = self.memory.get_verdicts(keys)
+        with suppress(sqlite3.Error, TypeError, ValueError):  # costs time, never a verdict
+            found = self.memory.get_verdicts(keys)
+            known = {key: v for key, v in found.items() if _checked(judge, v).label != JUDGE_ERROR}
         new = {key: answer for key, answer in zip(keys, answers, strict=True) if key not in known}
         if new:
             given = self._in_time(judge, list(new.values()))
@@ -161,7 +163,7 @@ def _ask(judge: Judge, cases: Sequence[Case], responses: Sequence[str]) -> Seque
     except KeyboardInterrupt:
         raise  # it is for the command, whose thread this then is
     except BaseException as error:  # noqa: BLE001 - the user's code, in a thread
-        problem = f"{type(error).__name__}: {error}"
+        problem = f"{type(error).__name__}: {_written(error)}"
     if len(cases) == 1:
         return [_failed(judge, problem)]
     middle = len(cases) // 2
@@ -169,23 +171,43 @@ def _ask(judge: Judge, cases: Sequence[Case], responses: Sequence[str]) -> Seque
 
 
 def _checked(judge: Judge, verdict: object) -> Verdict:
-    """The verdict with a score that is a plain number from 0 to 1, or none, and such probabilities."""
+    """The verdict of plain words, with a score that is a plain number from 0 to 1, or none, and such probabilities."""
     if not isinstance(verdict, Verdict):
-        return _failed(judge, f"it returned {without_secrets(repr(verdict)):.60}, expected a Verdict")
+        return _failed(judge, f"it returned {_shown(verdict)}, expected a Verdict")
+    for field, most in _LONGEST.items():
+        if problem := text_problem(getattr(verdict, field), most):
+            return _failed(judge, f"its {field} is {_shown(getattr(verdict, field))}, {problem}")
     shares = verdict.probabilities
-    if not isinstance(shares, Mapping) or not all(isinstance(p, Real) and 0 <= p <= 1 for p in shares.values()):
-        said = without_secrets(repr(shares))
-        return _failed(judge, f"its probabilities are {said:.60}, expected 0 to 1 by label")
-    verdict = replace(
-        verdict,
-        reason=(without_secrets if verdict.label == JUDGE_ERROR else without_values)(verdict.reason),
-        probabilities={str(label): float(share) for label, share in shares.items()},
+    if not isinstance(shares, Mapping) or not all(_is_share(*pair) for pair in shares.items()):
+        return _failed(judge, f"its probabilities are {_shown(shares)}, expected 0 to 1 by label")
+    reason = (without_secrets if verdict.label == JUDGE_ERROR else without_values)(verdict.reason)
+    score = verdict.score
+    if score is not None and (not isinstance(score, Real) or not 0 <= score <= 1):
+        return _failed(judge, f"its score is {_shown(score)}, expected 0 to 1 or None")
+    return Verdict(
+        str.__str__(verdict.judge),  # what crosses to another process must not be of a subclass
+        str.__str__(verdict.label),
+        None if score is None else float(score),
+        str.__str__(reason),
+        {str.__str__(str(label)): float(share) for label, share in shares.items()},
     )
-    if verdict.score is None:
-        return verdict
-    if not isinstance(verdict.score, Real) or not 0 <= verdict.score <= 1:
-        return _failed(judge, f"its score is {without_secrets(repr(verdict.score)):.60}, expected 0 to 1 or None")
-    return replace(verdict, score=float(verdict.score))
+
+
+def _is_share(label: object, share: object) -> bool:
+    return not text_problem(str(label), _LONGEST["label"]) and isinstance(share, Real) and 0 <= float(share) <= 1
+
+
+def _shown(value: object) -> str:
+    return without_secrets(_written(value, repr))[:60]
+
+
+def _written(value: object, write: Callable[[object], str] = str) -> str:
+    """As printable text, whatever the user's class does when it is asked for it."""
+    try:
+        text = write(value)
+    except Exception:  # noqa: BLE001 - the user's code
+        return f"a {type(value).__name__}"
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _failed(judge: Judge, problem: str) -> Verdict:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -15,6 +16,8 @@ from pytest_mmsafety.targets import Fetchable
 from pytest_mmsafety.targets.registry import import_attribute
 
 GROUP = "mmsafety.judges"
+LONGEST_NAME = 300
+"""Characters of a judge's name with its version."""
 
 
 def make_judge(spec: str, root: Path, args: Mapping[str, str] | None = None, *, fetch: bool = False) -> Judge:
@@ -61,6 +64,18 @@ def check_judge(judge: object, where: str) -> Judge:
     """*judge* if it is one; else :class:`SetupError` says what it lacks."""
     if not isinstance(judge, Judge):
         raise SetupError(f"{where}: {type(judge).__name__} is no judge; expected name, expectations and judge()")
+    if (problem := text_problem(judge.name, LONGEST_NAME)) or not judge.name.strip() or not judge.name.isprintable():
+        found = f"{judge.name!r:.60}" if isinstance(judge.name, str) else f"a {type(judge.name).__name__}"
+        raise SetupError(f"{where}: name is {found}, {problem or 'expected a word in one line'}")
     if not isinstance(judge.expectations, frozenset | set):
         raise SetupError(f"{where}: expectations is {judge.expectations!r:.60}; expected a frozenset of strings")
     return judge
+
+
+def text_problem(value: object, most: int) -> str:
+    """What was expected of a text that no file can take, or of more than *most* characters; empty if it is one."""
+    if not isinstance(value, str):
+        return "expected a string"
+    if len(value) > most:
+        return f"expected at most {most:,} characters, got {len(value):,}"
+    return "expected text without halves of surrogate pairs" if re.search(r"[\ud800-\udfff]", value) else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from pytest_mmsafety.cases import Case
 from pytest_mmsafety.errors import SetupError
 from pytest_mmsafety.judges import GivesUp, Judge, has_weights
 from pytest_mmsafety.judges.panel import DEFAULTS, Panel
+from pytest_mmsafety.judges.registry import check_judge
 from pytest_mmsafety.store import Store
 from pytest_mmsafety.testing import ScriptedJudge, make_case, make_verdict
 from pytest_mmsafety.verdicts import JUDGE_ERROR, Verdict
@@ -165,6 +167,50 @@ def test_an_installed_judge_that_cannot_be_made_is_one_line(name: str, said: str
 )
 def test_a_verdict_that_is_none_is_an_error_of_the_judge(given_: object, reason: str) -> None:
     assert one(Says(lambda responses: [given_] * len(responses))) == Verdict("says/1", JUDGE_ERROR, None, reason)
+
+
+class Wordless:
+    """What no program can print."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no words")
+
+    __str__ = __repr__
+
+
+@pytest.mark.parametrize("bad", [None, 3, b"unsafe", Wordless(), "x" * 10**6, "half \ud800"])
+@pytest.mark.parametrize("field", ["judge", "label", "reason"])
+def test_a_verdict_whose_words_are_none_is_an_error_of_the_judge(field: str, bad: object) -> None:
+    words: Any = {"judge": "own/1", "label": "unsafe", "reason": "", field: bad}
+    verdict = one(Says(lambda _: [Verdict(score=1.0, **words)]))
+    assert (verdict.label, verdict.score) == (JUDGE_ERROR, None)
+    assert field in verdict.reason
+    assert len(verdict.reason) < 200
+    assert verdict.reason.isprintable()
+
+
+def test_words_of_a_subclass_become_plain_ones() -> None:
+    class Label(StrEnum):
+        UNSAFE = "unsafe"
+
+    verdict = one(Says(lambda _: [Verdict("own/1", Label.UNSAFE, 1.0, Label.UNSAFE)]))
+    assert type(verdict.label) is type(verdict.reason) is str
+
+
+def test_an_error_without_words_is_one_of_the_judge() -> None:
+    class MuteError(Exception):
+        __str__ = Wordless.__repr__
+
+    def fail(_: Sequence[str]) -> None:
+        raise MuteError
+
+    assert "MuteError" in one(Says(fail)).reason
+
+
+@pytest.mark.parametrize("name", [None, 3, b"own/1", "", " ", "a\nb", "half \ud800", "x" * 1000])
+def test_a_judge_needs_a_name_that_can_be_written(name: Any) -> None:
+    with pytest.raises(SetupError, match=r"name is .*expected "):
+        check_judge(ScriptedJudge(name=name), "--judge: x")
 
 
 def test_numbers_of_every_kind_become_plain_ones() -> None:
