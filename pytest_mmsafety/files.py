@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from pytest_mmsafety.errors import SetupError, nearest
@@ -16,7 +17,7 @@ def write_atomically(path: Path, parts: Iterable[str]) -> None:
         number = errno.EISDIR if path.is_dir() else errno.EINVAL
         raise OSError(number, os.strerror(number), str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside = _beside(path)
     try:
         with beside.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
             file.writelines(parts)
@@ -33,14 +34,43 @@ def shipped(kind: str) -> Path:
 
 
 def check_writable(option: str, path: Path) -> None:
-    """Find out before the model is paid for. Raises :class:`SetupError`."""
-    if path.is_dir():
-        raise SetupError(f"{option}: {path} is a folder, expected a file")
-    folder = path.parent
-    while not folder.exists():
-        folder = folder.parent
-    if not folder.is_dir():
-        raise SetupError(f"{option}: {path}: {folder} is not a folder")
+    """Find out before the model is paid for, by writing a file beside it. Raises :class:`SetupError`."""
+    made: list[Path] = []
+    try:
+        if path.is_dir():
+            raise SetupError(f"{option}: {path} is a folder, expected a file")
+        if path.exists() and not path.is_file():
+            raise SetupError(f"{option}: {path} is no plain file")
+        if path.exists() and not os.access(path, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        _make_folders(path.parent, made)
+        beside = _beside(path)
+        beside.touch()
+        beside.unlink()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise SetupError(f"{option}: {path} cannot be written: {reason}") from None
+    finally:
+        for folder in reversed(made):
+            with suppress(OSError):  # another run has put a file there
+                folder.rmdir()
+
+
+def _make_folders(folder: Path, made: list[Path]) -> None:
+    """Make *folder* and those above it, and add to *made* those that were not there."""
+    if folder.is_dir():
+        return
+    if folder.exists():
+        raise NotADirectoryError(errno.ENOTDIR, f"{folder} is not a folder")
+    if folder.parent != folder:
+        _make_folders(folder.parent, made)
+    folder.mkdir()
+    made.append(folder)
+
+
+def _beside(path: Path) -> Path:
+    """Where this process writes the file until it is whole."""
+    return path.with_name(f".{path.name}.{os.getpid()}.mmsafety")
 
 
 def file_or_name(spec: str, base: Path, named: Mapping[str, Path], option: str, kind: str) -> Path:

@@ -43,8 +43,11 @@ def test_ini_twins(project: Project) -> None:
         (["--thresholds=relaese"], "--thresholds: 'relaese' is neither a file nor one of *release*; did you mean 'release'?"),
         (["--thresholds=parrot.py"], "--thresholds: *parrot.py:*: not valid YAML: *"),
         (["--save-run=cases"], "--save-run: *cases is a folder, expected a file"),
-        (["--save-run=/dev/full/run.json"], "--save-run: /dev/full/run.json: /dev/full is not a folder"),
-        (["--safety-report=parrot.py/x.html"], "--safety-report: *x.html: *parrot.py is not a folder"),
+        (["--save-run=/dev/full/run.json"], "--save-run: /dev/full/run.json cannot be written: /dev/full is not a folder"),
+        (["--safety-report=parrot.py/x.html"], "--safety-report: *x.html cannot be written: *parrot.py is not a folder"),
+        (["--safety-summary=/proc/summary.md"], "--safety-summary: /proc/summary.md cannot be written: *"),
+        (["--store=/proc/store"], "--store: /proc/store cannot be used: *"),
+        (["--store=parrot.py/store"], "--store: *parrot.py/store cannot be used: *"),
         (["--require-gates", "cases"], "--require-gates: there are no gates; give --thresholds"),
     ],
 )  # fmt: skip
