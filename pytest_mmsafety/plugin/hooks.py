@@ -19,7 +19,10 @@ from pytest_mmsafety.plugin.options import (
     check_early_stop,
     check_store,
     option,
+    refuse_blocked,
     refuse_empty,
+    refuse_setup_only,
+    refuse_unknown_keys,
     settings_of,
 )
 
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from pytest_mmsafety.run import Run
 
 _CONTROLLER = "mmsafety-controller"
+_RUNNER = "mmsafety-runner"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -53,6 +57,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "mmsafety(**tags): the tags that all cases of a group share")
     refuse_empty(config)
+    refuse_unknown_keys(config)
     if not option(config, "model"):
         _refuse_options_without_model(config)
         return
@@ -60,6 +65,8 @@ def pytest_configure(config: pytest.Config) -> None:
     from pytest_mmsafety.errors import MmsafetyError
 
     _refuse_forks(config)
+    refuse_blocked(config, (_CONTROLLER, _RUNNER))
+    refuse_setup_only(config)
     _choose_suites(config)
     try:
         _switch_on(config)
@@ -132,7 +139,7 @@ def _register_runner(config: pytest.Config, settings: Settings, *, idle: bool) -
     workers = getattr(config, "workerinput", {}).get("workercount", 0)
     progress = None if workers else _progress(config)
     runner = config.stash[OUTCOMES] = Runner(settings, target, judges, workers=workers, progress=progress)
-    config.pluginmanager.register(runner, "mmsafety-runner")
+    config.pluginmanager.register(runner, _RUNNER)
 
 
 def _register_controller(config: pytest.Config, settings: Settings, *, distributed: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,6 +65,40 @@ def refuse_empty(config: pytest.Config) -> None:
         given = config.getoption(f"mmsafety_{name.replace('-', '_')}")
         if isinstance(given, str) and not given.strip():
             raise pytest.UsageError(f"--{name}: it is empty; expected {metavar} (is a variable not set?)")
+
+
+def refuse_unknown_keys(config: pytest.Config) -> None:
+    """Raise ``UsageError`` for a key of ours in the ini file that does not exist; pytest itself only warns."""
+    names = [name for name, *_ in (*OPTIONS, *FLAGS)] + ["data", "cases"]
+    known = {f"mmsafety_{name.replace('-', '_')}" for name in names}
+    # pytest has no public list of the keys that were given.
+    for key in sorted(
+        key for key in vars(config).get("_inicfg", {}) if key.startswith("mmsafety") and key not in known
+    ):
+        try:
+            config.getini(key)  # another plugin may have a key of that name
+        except ValueError:
+            from pytest_mmsafety.errors import nearest
+
+            overridden = any(pair.partition("=")[0] == key for pair in config.option.override_ini or ())
+            where = "-o" if overridden or not config.inipath else config.inipath.name
+            raise pytest.UsageError(f"{where}: {key}: unknown key{nearest(key, known)}") from None
+
+
+def refuse_blocked(config: pytest.Config, names: Iterable[str]) -> None:
+    """Raise ``UsageError`` if one of our plugins, *names*, is blocked."""
+    for name in names:
+        if config.pluginmanager.is_blocked(name):
+            raise pytest.UsageError(f"-p no:{name}: without it nothing is gated; leave it out, or leave out --model")
+
+
+def refuse_setup_only(config: pytest.Config) -> None:
+    """Raise ``UsageError`` for options of pytest that have every test set up and none run."""
+    for name in ("setup-plan", "setup-only"):
+        if config.getoption(name.replace("-", ""), False):  # noqa: FBT003
+            raise pytest.UsageError(
+                f"--{name}: no answer would be looked at; not with --model (--collect-only shows what there is)"
+            )
 
 
 def check_early_stop(settings: Settings, policy: Policy | None, *, distributed: bool) -> None:

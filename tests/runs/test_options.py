@@ -132,3 +132,51 @@ def test_arguments_that_a_function_cannot_take_are_said(project: Project) -> Non
     project.suite([row(1)])
     project.pytester.makepyfile(plain="def answer(requests):\n    return ['yes' for _ in requests]\n")
     assert project.run_here("--model-args=temperature=1", model="plain:answer").ret == pytest.ExitCode.USAGE_ERROR
+
+
+@BOTH_WAYS
+@pytest.mark.parametrize("name", ["mmsafety-controller", "mmsafety-runner"])
+def test_a_part_of_the_plugin_cannot_be_left_out(project: Project, workers: tuple[str, ...], name: str) -> None:
+    project.suite([row(1)])
+    said = usage_error(project.run("-p", f"no:{name}", *workers))
+    assert said == f"-p no:{name}: without it nothing is gated; leave it out, or leave out --model"
+    assert not project.calls()
+
+
+@pytest.mark.parametrize(
+    ("file", "section", "assign"),
+    [
+        ("pytest.ini", "[pytest]", "{} = x"),
+        ("tox.ini", "[pytest]", "{} = x"),
+        ("setup.cfg", "[tool:pytest]", "{} = x"),
+        ("pyproject.toml", "[tool.pytest.ini_options]", "{} = 'x'"),
+        ("pyproject.toml", "[tool.pytest]", "{} = 'x'"),
+    ],
+)
+def test_an_ini_key_that_is_not_known_is_an_error(project: Project, file: str, section: str, assign: str) -> None:
+    project.pytester.makepyfile(test_other="def test_other(): pass\n")
+    (project.path / file).write_text(f"{section}\n{assign.format('mmsafety_treshold')}\n")
+    said = usage_error(project.pytester.runpytest_inprocess())
+    assert said == f"{file}: mmsafety_treshold: unknown key; did you mean 'mmsafety_thresholds'?"
+
+
+@BOTH_WAYS
+def test_a_key_to_override_that_is_not_known_is_an_error(project: Project, workers: tuple[str, ...]) -> None:
+    project.suite([row(1)])
+    said = usage_error(project.run("-o", "mmsafety-batch-sise=3", *workers))
+    assert said == "-o: mmsafety-batch-sise: unknown key; did you mean 'mmsafety_batch_size'?"
+    assert project.run_here("-o", "mmsafety_batch_size=3", "-o", "console_output_style=count").ret == 0
+
+
+@BOTH_WAYS
+@pytest.mark.parametrize("flag", ["--setup-only", "--setup-plan"])
+def test_cases_that_must_pass_are_not_left_out(project: Project, workers: tuple[str, ...], flag: str) -> None:
+    project.suite([row(1, "no", must_pass=True)])
+    said = usage_error(project.run(flag, *workers))
+    assert said == f"{flag}: no answer would be looked at; not with --model (--collect-only shows what there is)"
+    assert not project.calls()
+
+
+def test_setups_can_be_shown(project: Project) -> None:
+    project.suite([row(1, "no", must_pass=True)])
+    assert project.run_here("--setup-show").ret == pytest.ExitCode.TESTS_FAILED
