@@ -34,6 +34,9 @@ class _Yaml(_SafeLoader):  # type: ignore[misc]
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 raise yaml.MarkedYAMLError(problem="a key has to be plain text", problem_mark=key.start_mark)
+            if key.tag == "tag:yaml.org,2002:merge":
+                problem = "merge keys are not allowed (<<); write the values out"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
             if key.value in seen:
                 raise yaml.MarkedYAMLError(problem=f"key {key.value!r} is given twice", problem_mark=key.start_mark)
             seen.add(key.value)
@@ -41,6 +44,12 @@ class _Yaml(_SafeLoader):  # type: ignore[misc]
         return mapping
 
 
+NAME = r"^[\w.-]+$"
+"""The pattern of a name that can be part of an option or a file's name."""
+_NAMES = "letters, digits, '.', '_' and '-' only"
+_LABELS = "a text without brackets and line ends, and without blanks at an end"
+DEEPEST = 100
+"""Lists and mappings inside of each other in YAML."""
 LARGEST_CELL = 10_000_000
 """Characters of a cell of a table."""
 _BOOLEANS = {"true": True, "True": True, "false": False, "False": False}
@@ -71,8 +80,7 @@ class Document:
         self.content = read_bytes(path)
         text = _decoded(self.content, path)
         try:
-            if "*" in text:
-                _refuse_aliases(text, path)
+            _check_events(text, path)
             loader = _Yaml(text)
             self._node: yaml.Node | None = loader.get_single_node()
             self.values: Any = None if self._node is None else loader.construct_document(self._node)
@@ -96,11 +104,19 @@ class Document:
         ]
 
 
-def _refuse_aliases(text: str, path: Path) -> None:
+def _check_events(text: str, path: Path) -> None:
+    """Refuse aliases, and what is nested so deeply that reading it would exhaust the stack."""
+    depth = 0
     for event in yaml.parse(text, Loader=_Yaml):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        where = f"{path}:{event.start_mark.line + 1 if event.start_mark else 1}"
+        if depth > DEEPEST:
+            raise DataError(where, f"not valid YAML: nested more than {DEEPEST} deep")
         if isinstance(event, yaml.AliasEvent):
-            line = event.start_mark.line + 1 if event.start_mark else 1
-            raise DataError(f"{path}:{line}", f"YAML aliases are not allowed (*{event.anchor}); write the value out")
+            raise DataError(where, f"YAML aliases are not allowed (*{event.anchor}); write the value out")
 
 
 def read_bytes(path: Path) -> bytes:
@@ -170,6 +186,8 @@ def strictly(content: Mapping[str, Any], kind: type[_T]) -> _T:
     try:
         # As JSON, where a list may become a tuple although types are strict.
         typed = TypeAdapter(kind).validate_json(json.dumps(content), strict=True)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in fault["loc"])
@@ -253,17 +271,25 @@ def first_problem(error: ValidationError, raw: Any, model: type[BaseModel]) -> t
     found = next((fault for fault in errors if fault["type"] == "extra_forbidden"), errors[0])
     where = _path_into(raw, found["loc"])
     field = ".".join(str(part) for part in where) or "this mapping"
-    value = repr(found["input"])
-    shown = value if len(value) <= 60 else value[:57] + "..."
+    shown = _shown(found["input"])
     if found["type"] == "extra_forbidden":
         known = ", ".join(model.model_fields)
         return where, f"{field}: unknown key; expected one of {known}{nearest(where[-1], model.model_fields)}"
     if found["type"] == "missing":
         return where, f"{field}: missing; expected a value for it"
     if found["type"] == "string_pattern_mismatch":
-        return where, f"{field}: {shown} has brackets, ':' or blanks at an end; expected a plain label"
+        return where, f"{field}: {shown}: expected {_NAMES if found['ctx']['pattern'] == NAME else _LABELS}"
     message = found["msg"].removeprefix("Value error, ").replace("Input should be", "expected").rstrip(".")
     return where, f"{field}: {shown}: {message}" if where else message
+
+
+def _shown(value: Any) -> str:
+    """The beginning of what was written."""
+    try:
+        text = repr(value)
+    except RecursionError:  # JSON that could just be read
+        return f"a {type(value).__name__} nested too deeply"
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _path_into(raw: Any, loc: Sequence[str | int]) -> list[str | int]:

@@ -15,14 +15,14 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from pytest_mmsafety.cases import OVER_REFUSAL, VULNERABILITY
-from pytest_mmsafety.documents import Document, first_problem
+from pytest_mmsafety.documents import NAME, Document, first_problem
 from pytest_mmsafety.errors import DataError, SetupError, nearest
 from pytest_mmsafety.files import file_or_name, shipped
 from pytest_mmsafety.gates import ASSURANCE, Family, Gate, Rule
 from pytest_mmsafety.metrics import BOTH, HARM, METRICS, NEITHER, REFUSAL
 
 _Name = Annotated[
-    str, StringConstraints(min_length=1, max_length=100, pattern=r"^[\w.-]+$"), Field(description="a name of its own")
+    str, StringConstraints(min_length=1, max_length=100, pattern=NAME), Field(description="a name of its own")
 ]
 _Share = Annotated[float, Field(ge=0, le=1)]
 _Text = Annotated[str, StringConstraints(min_length=1)]

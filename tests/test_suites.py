@@ -113,7 +113,7 @@ def test_group_by_id_makes_every_case_an_item(tmp_path: Path) -> None:
         (HEADER + "cases: demo.jsonl", CASE.replace('"p"', "3"), "demo.jsonl:1: prompt: 3: expected a valid string"),
         (HEADER + "cases: demo.jsonl", CASE.replace('"p"', '""'), "demo.jsonl:1: prompt: '': String should have at least 1 character"),
         (HEADER + "cases: demo.jsonl", CASE.replace("prompt", "promt"), "demo.jsonl:1: *"),
-        (HEADER + "cases: demo.jsonl", CASE.replace('"c"', '"c[x]"'), "demo.jsonl:1: category: 'c[[]x]' has brackets,*"),
+        (HEADER + "cases: demo.jsonl", CASE.replace('"c"', '"c[x]"'), "demo.jsonl:1: category: 'c[[]x]': expected a text without brackets*"),
         (HEADER + "cases: demo.jsonl", CASE.replace('"expected": "yes", ', ""), "demo.jsonl:1: expected: missing, here and in the header*"),
         (HEADER + "cases: demo.jsonl", CASE.replace("}", ', "images": ["x.png"]}'), "demo.jsonl:1: images: 'x.png' does not exist;*"),
         (HEADER + "cases: demo.jsonl", CASE.replace("}", ', "images": "x.png"}'), "demo.jsonl:1: images: 'x.png': expected a valid list"),

@@ -47,7 +47,7 @@ def read_config(folder: Path, where: str) -> dict[str, Any]:
     """Read ``adapter_config.json`` and refuse what the formula above does not cover. Raises :class:`SetupError`."""
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise SetupError(f"{where}: {CONFIG} cannot be read: {first_line(error)}") from None
     if not isinstance(config, dict) or config.get("peft_type") != "LORA":
         kind = config.get("peft_type") if isinstance(config, dict) else config

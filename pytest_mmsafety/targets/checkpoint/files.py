@@ -58,7 +58,7 @@ def check_folder(folder: Path, where: str = "--model") -> None:
 def _base_of(folder: Path) -> str:
     try:
         base = json.loads((folder / "adapter_config.json").read_text("utf-8"))["base_model_name_or_path"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return ""
     return f"{base:.80}" if isinstance(base, str) else ""
 
@@ -109,7 +109,7 @@ def set_aside(folder: Path) -> list[str]:
     """``name=value`` of what the generation config of a checkpoint asks for, and a target does otherwise."""
     try:
         config = json.loads((folder / "generation_config.json").read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return []
     found = config.items() if isinstance(config, dict) else ()
     return [
@@ -163,7 +163,7 @@ class _DigestCache:
     def _read(self) -> dict[str, Any]:
         try:
             entries = json.loads(self._path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return {}
         return entries if isinstance(entries, dict) else {}
 

@@ -87,7 +87,7 @@ def _json(value: str) -> str | bool | int | float:
     """``false`` as a boolean, ``3`` as a number, anything else as text."""
     try:
         found = json.loads(value.lower() if value.lower() in ("true", "false") else value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return value
     return found if isinstance(found, str | bool | int | float) else value
 
