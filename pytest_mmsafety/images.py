@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import io
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_mmsafety.errors import ImageError
 
@@ -61,8 +62,9 @@ def decode(data: bytes, path: str) -> Image:
             width, height = image.size
             if width * height > MAX_PIXELS:
                 raise ImageError(path, f"image of {width} x {height} pixels, at most {MAX_PIXELS:,} are decoded")
-            upright = ImageOps.exif_transpose(image)
-            return _on_white(upright)
+            tags = dict(getattr(image, "tag_v2", {}))  # of a TIFF; lost when it is turned
+            _refuse_wide_pixels(image, path)
+            return _on_white(_eight_bits(ImageOps.exif_transpose(image), tags))
     except UnidentifiedImageError as error:
         raise ImageError(path, "not an image that Pillow can read") from error
     except ImageError:
@@ -78,6 +80,32 @@ def _on_white(image: Image) -> Image:
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         return PIL.Image.alpha_composite(PIL.Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
-    if image.mode.startswith("I;16"):
-        return image.point(lambda value: value / 256).convert("L").convert("RGB")  # convert() alone would clip
     return image.convert("RGB")
+
+
+_BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262
+"""Tags of TIFF."""
+
+
+def _refuse_wide_pixels(image: Image, path: str) -> None:
+    """Raise :class:`ImageError` for pixels whose range is not known; Pillow would make them all white or all black."""
+    if image.mode == "F" or (image.mode == "I" and image.format not in ("PNG", "PPM")):  # these two mean 16 bits
+        kind = "floating-point" if image.mode == "F" else "32-bit or signed"
+        raise ImageError(path, f"image of {kind} pixels, which may mean any brightness; expected 8 or 16 bits")
+
+
+def _eight_bits(image: Image, tags: Mapping[int, Any]) -> Image:
+    """Greys of 9 to 16 bits scaled to 8, which Pillow would clip."""
+    if image.mode[0] != "I":
+        return image
+    import numpy as np
+    import PIL.Image
+
+    bits = min(16, max(tags.get(_BITS_PER_SAMPLE, (16,))))
+    levels = np.clip(np.asarray(image).astype(np.int32), 0, 2**bits - 1) >> (bits - 8)
+    if tags.get(_PHOTOMETRIC) == 0:  # white is zero; Pillow turns only images of 8 bits
+        levels = 255 - levels
+    scaled = PIL.Image.fromarray(levels.astype(np.uint8))
+    if "transparency" in image.info:
+        scaled.info["transparency"] = int(image.info["transparency"]) >> (bits - 8)
+    return scaled

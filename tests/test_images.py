@@ -212,6 +212,53 @@ def test_sixteen_bits_are_scaled_not_clipped(kind: str) -> None:
     assert values == pytest.approx([0, 64, 128, 255], abs=1)
 
 
+def grey_tiff(bits: int, sample_format: int, photometric: int, strip: bytes, width: int) -> bytes:
+    """One row of grey pixels, written by hand: Pillow writes fewer kinds than it reads."""
+    tags = {256: width, 257: 1, 258: bits, 259: 1, 262: photometric, 273: 0, 277: 1, 278: 1, 279: len(strip)}
+    tags[339] = sample_format
+    tags[273] = 8 + 2 + 12 * len(tags) + 4
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in sorted(tags.items()))
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + strip
+
+
+UNSIGNED, SIGNED, FLOATING = 1, 2, 3
+
+
+@pytest.mark.parametrize(
+    ("data", "greys"),
+    [
+        (grey_tiff(16, UNSIGNED, 1, struct.pack("<3H", 0, 0x8000, 0xFFFF), 3), [0, 128, 255]),
+        (grey_tiff(16, UNSIGNED, 0, struct.pack("<3H", 0, 0x8000, 0xFFFF), 3), [255, 127, 0]),
+        (grey_tiff(12, UNSIGNED, 1, bytes.fromhex("000 800 fff 000".replace(" ", "")), 4), [0, 128, 255, 0]),
+        (b"P5 3 1 65535\n" + struct.pack(">3H", 0, 0x8000, 0xFFFF), [0, 128, 255]),
+        (b"P5 3 1 1023\n" + struct.pack(">3H", 0, 512, 1023), [0, 128, 255]),
+    ],
+    ids=["16", "16-white-is-zero", "12", "pgm-16", "pgm-10"],
+)
+def test_greys_of_more_than_eight_bits_are_scaled(data: bytes, greys: list[int]) -> None:
+    assert [value[0] for value in pixels(data)] == greys
+
+
+@pytest.mark.parametrize(
+    ("bits", "kind", "pack", "said"),
+    [
+        (32, SIGNED, "<3i", "32-bit or signed"),
+        (32, UNSIGNED, "<3I", "32-bit or signed"),
+        (16, SIGNED, "<3h", "32-bit or signed"),
+        (32, FLOATING, "<3f", "floating-point"),
+    ],
+)
+def test_greys_without_a_range_are_refused(bits: int, kind: int, pack: str, said: str) -> None:
+    data = grey_tiff(bits, kind, 1, struct.pack(pack, 0, 1, 100), 3)
+    with pytest.raises(ImageError, match=f"image of {said} pixels, .*expected 8 or 16 bits"):
+        decode(data, "x.tiff")
+
+
+def test_a_transparent_grey_of_sixteen_bits_is_white() -> None:
+    data = encoded(row_of("I;16", 0, 16384, 65535), transparency=16384)
+    assert [value[0] for value in pixels(data)] == [0, 255, 255]
+
+
 def test_cmyk_becomes_rgb() -> None:
     data = encoded(Image.new("CMYK", (16, 16), (0, 255, 255, 0)), "JPEG", quality=95)
     red, green, blue = pixels(data)[0]
