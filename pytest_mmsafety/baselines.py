@@ -6,8 +6,8 @@ import getpass
 import hashlib
 import json
 import re
-import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import NamedTuple
 from pytest_mmsafety.cases import Case
 from pytest_mmsafety.documents import strict_json, strictly
 from pytest_mmsafety.errors import SetupError, nearest, plural
-from pytest_mmsafety.files import file_or_name
+from pytest_mmsafety.files import beside, file_or_name, left_over
 from pytest_mmsafety.images import digest_or_empty
 from pytest_mmsafety.run import Record, Run, RunSettings, load_run
 
@@ -28,6 +28,7 @@ DECODING, JUDGE, CASES = "decoding", "judge", "cases"
 KINDS = (DECODING, JUDGE, CASES)
 """What can differ between two runs so that a comparison would not be about the model; also the words that allow it."""
 _NAMED = 3
+_UNFINISHED = re.compile(r"\.(.+)\.json\.[0-9]+\.")
 _IGNORED = frozenset({"seed"})
 """Arguments of the target that may differ."""
 
@@ -65,6 +66,10 @@ def find_baseline(spec: str, base: Path, root: Path) -> Path:
 
 def load_baseline(spec: str, base: Path, root: Path) -> Run:
     """Raises :class:`SetupError` in one line if there is no such run or it is damaged."""
+    try:
+        _finish_promotions(root)
+    except SetupError as error:
+        raise SetupError(f"--baseline: {error}") from None
     path = find_baseline(spec, base, root)
     try:
         run = load_run(path)
@@ -203,27 +208,42 @@ def promote(path: Path, name: str, root: Path, *, why: str, anyway: bool = False
     run = load_run(path)
     if not anyway and (reason := _unfit(run)):
         raise SetupError(f"{path}: {reason}; promote another run, or say --anyway")
+    content = path.read_bytes()
     folder = root / FOLDER
     target = folder / f"{name}.json"
     promotion = Promotion(
         name=name,
         target=run.target,
         created=run.created,
-        sha256=_sha256(path),
+        sha256=hashlib.sha256(content).hexdigest(),
         who=_user(),
         when=datetime.now(UTC).isoformat(timespec="seconds"),
         why=why,
     )
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        beside = target.with_suffix(".new")
-        shutil.copyfile(path, beside)
-        beside.replace(target)
+        _finish_promotions(root)
+        new = beside(target)
+        new.write_bytes(content)
         with (folder / HISTORY).open("a", encoding="utf-8", newline="\n") as file:
             file.write(json.dumps(asdict(promotion), ensure_ascii=False) + "\n")
+        new.replace(target)  # after a kill before this, the next command does it
     except OSError as error:
         raise SetupError(f"{target} cannot be written: {error.strerror or error}") from None
     return target
+
+
+def _finish_promotions(root: Path) -> None:
+    """Put in place what a promotion that was killed had noted, and remove what it had not."""
+    noted = {promotion.name: promotion.sha256 for promotion in history(root)}
+    with suppress(OSError):  # a folder that may only be read: the check against the history says what is wrong
+        for name in {match[1] for file in (root / FOLDER).glob(".*") if (match := _UNFINISHED.match(file.name))}:
+            target = root / FOLDER / f"{name}.json"
+            for new in left_over(target):
+                if _sha256(new) == noted.get(name):
+                    new.replace(target)
+                else:
+                    new.unlink()
 
 
 def _unfit(run: Run) -> str:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from pytest_mmsafety.errors import SetupError, nearest
+
+_UNFINISHED = ".mmsafety"
+"""The end of the name of a file that is being written."""
 
 
 def write_atomically(path: Path, parts: Iterable[str]) -> None:
@@ -17,13 +21,15 @@ def write_atomically(path: Path, parts: Iterable[str]) -> None:
         number = errno.EISDIR if path.is_dir() else errno.EINVAL
         raise OSError(number, os.strerror(number), str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = _beside(path)
+    for old in left_over(path):
+        old.unlink(missing_ok=True)
+    new = beside(path)
     try:
-        with beside.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
+        with new.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
             file.writelines(parts)
-        beside.replace(path)
+        new.replace(path)
     finally:
-        beside.unlink(missing_ok=True)
+        new.unlink(missing_ok=True)
 
 
 def shipped(kind: str) -> Path:
@@ -44,9 +50,9 @@ def check_writable(option: str, path: Path) -> None:
         if path.exists() and not os.access(path, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         _make_folders(path.parent, made)
-        beside = _beside(path)
-        beside.touch()
-        beside.unlink()
+        new = beside(path)
+        new.touch()
+        new.unlink()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise SetupError(f"{option}: {path} cannot be written: {reason}") from None
@@ -68,9 +74,32 @@ def _make_folders(folder: Path, made: list[Path]) -> None:
     made.append(folder)
 
 
-def _beside(path: Path) -> Path:
+def beside(path: Path) -> Path:
     """Where this process writes the file until it is whole."""
-    return path.with_name(f".{path.name}.{os.getpid()}.mmsafety")
+    return path.with_name(f".{path.name}.{os.getpid()}{_UNFINISHED}")
+
+
+def left_over(path: Path) -> list[Path]:
+    """What processes that were killed left beside the file."""
+    pattern = re.compile(rf"\.{re.escape(path.name)}\.([1-9][0-9]*){re.escape(_UNFINISHED)}")
+    try:
+        found = [(file, pattern.fullmatch(file.name)) for file in path.parent.iterdir()]
+    except OSError:
+        return []
+    return [file for file, match in found if match and not _is_running(int(match[1]))]
+
+
+def _is_running(pid: int) -> bool:
+    """Whether there is such a process; where that cannot be told, there is."""
+    if os.name != "posix":
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # somebody else's
+        return True
+    return True
 
 
 def file_or_name(spec: str, base: Path, named: Mapping[str, Path], option: str, kind: str) -> Path:

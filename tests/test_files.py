@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from pytest_mmsafety.errors import SetupError
-from pytest_mmsafety.files import check_writable
+from pytest_mmsafety.files import check_writable, write_atomically
 
 
 @pytest.mark.parametrize(
@@ -59,3 +61,14 @@ def test_a_look_leaves_nothing_behind(tmp_path: Path) -> None:
         check_writable("--save-run", tmp_path / name)
     assert [path.name for path in tmp_path.rglob("*")] == ["run.json"]
     assert (tmp_path / "run.json").read_text() == "kept"
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    ours = f".run.json.{process.pid}.mmsafety"
+    others = [f".run.json.{os.getppid()}.mmsafety", f".other.json.{process.pid}.mmsafety", ".run.json.x.mmsafety"]
+    for name in (ours, *others):
+        (tmp_path / name).touch()
+    write_atomically(tmp_path / "run.json", ["new"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*others, "run.json"])
