@@ -90,7 +90,7 @@ class Controller:
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         path = self._settings.root / report.nodeid.partition("::")[0]
-        if report.failed and path.suffix in SUITE_SUFFIXES:
+        if report.failed and (path.suffix in SUITE_SUFFIXES or path.is_symlink()):
             self._library.broken.setdefault(path, str(report.longrepr))
 
     # --- outcomes and gates

@@ -27,7 +27,7 @@ from pytest_mmsafety.plugin.options import (
 )
 
 if TYPE_CHECKING:
-    from pytest_mmsafety.plugin.items import SuiteFile
+    from pytest_mmsafety.plugin.items import LinkedFolder, SuiteFile
     from pytest_mmsafety.plugin.settings import Settings
     from pytest_mmsafety.policies import Policy
     from pytest_mmsafety.run import Run
@@ -244,6 +244,20 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> SuiteFile 
     except ValueError:  # another drive
         nodeid = file_path.as_posix()
     return SuiteFile.from_parent(parent, path=file_path, nodeid=nodeid)
+
+
+def pytest_collect_directory(path: Path, parent: pytest.Collector) -> LinkedFolder | None:
+    """A link inside of a folder of suites that leads out of it is an error: it could lead over the whole disk."""
+    if not path.is_symlink() or not option(parent.config, "model"):
+        return None
+    target = path.resolve()
+    above = [folder for folder in map(_absolute, _suite_folders(parent.config)) if folder in path.parents]
+    circle = path.parent.resolve().is_relative_to(target)
+    if not circle and all(target.is_relative_to(folder.resolve()) for folder in above):
+        return None
+    from pytest_mmsafety.plugin.items import LinkedFolder
+
+    return LinkedFolder.from_parent(parent, path=path)
 
 
 def _named(config: pytest.Config) -> list[Path]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
@@ -48,6 +48,13 @@ class SuiteFile(pytest.File):
             item = GroupItem.from_parent(self, name=name, cases=cases)
             item.mark(tags[name])
             yield item
+
+
+class LinkedFolder(pytest.Directory):
+    """A link that is not followed."""
+
+    def collect(self) -> NoReturn:
+        raise self.CollectError(f"{self.path}: it is a link to {self.path.resolve()}, which is not part of this folder")
 
 
 def register_marks(config: pytest.Config, names: Iterable[str]) -> None:

@@ -46,6 +46,29 @@ def test_a_linked_suite_is_collected(project: Project) -> None:
 
 
 @BOTH_WAYS
+@pytest.mark.parametrize("target", ["/", "elsewhere"])
+def test_a_link_out_of_the_folder_is_not_followed(project: Project, workers: tuple[str, ...], target: str) -> None:
+    project.suite([row(1)])
+    (project.path / "elsewhere").mkdir()
+    (project.path / "elsewhere" / "test_other.py").write_text("def test_other(): pass\n")
+    link = project.path / "cases" / "link"
+    link.symlink_to(project.path / target)
+    result = project.run(project.thresholds(ACCURACY), *workers, "--continue-on-collection-errors")
+    assert f"{link}: it is a link to {link.resolve()}, which is not part of this folder" in plain(result)
+    result.assert_outcomes(passed=1, skipped=1, errors=1)
+    result.stdout.fnmatch_lines(["not evaluated*accuracy*a suite could not be read: *link*"])
+
+
+def test_a_link_within_the_folder_is_followed(project: Project) -> None:
+    file = project.suite([row(1)])
+    (project.path / "cases" / "deep").mkdir()
+    for one in (file, file.with_suffix(".jsonl")):
+        one.rename(one.parent / "deep" / one.name)
+    (project.path / "cases" / "link").symlink_to("deep")
+    assert "'demo' is also the name of" in plain(project.run_here())
+
+
+@BOTH_WAYS
 def test_a_broken_suite_is_one_line_and_the_others_are_judged_by_nobody(
     project: Project, workers: tuple[str, ...]
 ) -> None:
