@@ -13,6 +13,7 @@ from pytest_mmsafety.errors import SetupError
 from pytest_mmsafety.plugin.artefacts import Artefacts
 from pytest_mmsafety.plugin.gate_reports import report_gates
 from pytest_mmsafety.plugin.items import GroupItem, SuiteFile
+from pytest_mmsafety.plugin.junit import name_class
 from pytest_mmsafety.plugin.keys import EARLY_STOP, OUTCOMES
 from pytest_mmsafety.plugin.recorder import Recorder
 from pytest_mmsafety.store import Store
@@ -100,6 +101,8 @@ class Controller:
         if self._session and not self._items:  # gates count as tests from the start: the percentage ends at 100
             self._items = self._session.testscollected
             self._session.testscollected += len(self._collected.gates)
+        if self._session and report.when == "setup":
+            name_class(self._session.config, report)
         payload = vars(report).pop("mmsafety", None)  # reports are kept to the end; this part need not be
         if payload is not None:
             self._recorder.take(payload)

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 _CONTROLLER = "mmsafety-controller"
 _RUNNER = "mmsafety-runner"
+_SAME_ERRORS = "mmsafety-same-errors"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -65,7 +66,7 @@ def pytest_configure(config: pytest.Config) -> None:
     from pytest_mmsafety.errors import MmsafetyError
 
     _refuse_forks(config)
-    refuse_blocked(config, (_CONTROLLER, _RUNNER))
+    refuse_blocked(config, (_CONTROLLER, _RUNNER, _SAME_ERRORS))
     refuse_setup_only(config)
     _choose_suites(config)
     try:
@@ -146,6 +147,7 @@ def _register_controller(config: pytest.Config, settings: Settings, *, distribut
     from pytest_mmsafety.files import check_writable
     from pytest_mmsafety.plugin.collected import Collected
     from pytest_mmsafety.plugin.controller import Controller
+    from pytest_mmsafety.plugin.same_errors import SameErrors
 
     policy = _policy(config, settings)
     if settings.early_stop:
@@ -164,6 +166,7 @@ def _register_controller(config: pytest.Config, settings: Settings, *, distribut
     collected = Collected(settings, policy, _library(config), baseline)
     controller = Controller(settings, collected, distributed=distributed, progress=progress)
     config.pluginmanager.register(controller, _CONTROLLER)
+    config.pluginmanager.register(SameErrors(), _SAME_ERRORS)
 
 
 def _policy(config: pytest.Config, settings: Settings) -> Policy | None:

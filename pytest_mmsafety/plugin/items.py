@@ -144,6 +144,7 @@ class NoAnswerError(Exception):
         reasons: dict[str, list[str]] = {}
         for case, reason in failed:
             reasons.setdefault(reason, []).append(case)
+        self.reasons = sorted(reasons)
         lines = [f"{reason} ({_listed(cases)})" for reason, cases in reasons.items()]
         more = [f"... and {len(lines) - _SHOWN} other reasons"] if len(lines) > _SHOWN else []
         head = f"{len(failed)} of {plural(total, 'case')} without an answer: {lines[0]}"

@@ -143,6 +143,7 @@ class Runner:
         report = yield
         if call.excinfo is not None and isinstance(call.excinfo.value, NoAnswerError):
             report.longrepr = str(call.excinfo.value)  # Item.repr_failure is only asked about the call phase
+            report.mmsafety_reasons = call.excinfo.value.reasons  # type: ignore[attr-defined]
         if isinstance(item, GroupItem) and self._engine and call.when == "setup":
             payload: dict[str, Any] = {
                 "outcomes": [outcome.to_dict() for outcome in item.outcomes],

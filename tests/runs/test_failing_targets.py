@@ -64,6 +64,19 @@ def test_a_dead_target_is_given_up_soon(project: Project) -> None:
     )
 
 
+@BOTH_WAYS
+def test_the_same_error_is_said_once(project: Project, workers: tuple[str, ...]) -> None:
+    project.pytester.makepyfile(
+        dead="class T:\n    def __init__(self): raise OSError('no server')\n    def generate(self, r): ...\n"
+    )
+    project.suite([row(i, category=f"group-{i}") for i in range(51)])
+    result = project.run("--junitxml=junit.xml", *workers, model="dead:T")
+    result.assert_outcomes(errors=51)
+    assert result.stdout.str().count("without an answer: OSError: no server") <= 2  # and in the short summary
+    result.stdout.fnmatch_lines(["The same in 50 other groups: group-*, group-*, group-* ..."])
+    assert (project.path / "junit.xml").read_text().count("<error message=") == 51
+
+
 def test_a_target_that_cannot_be_made_says_so_once(project: Project) -> None:
     project.pytester.makepyfile(
         broken="class T:\n    def __init__(self): raise OSError('no weights')\n    def generate(self, r): ...\n"
