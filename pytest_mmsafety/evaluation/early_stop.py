@@ -98,7 +98,7 @@ class EarlyStop:
     def next_cases(self) -> list[Case]:
         """The next stretch: the cases still needed of the next clusters; empty: that was all."""
         chosen: list[Case] = []
-        undecided = self._applicable - self.stopped.keys()
+        undecided = self._applicable - {name for name, test in self._tests.items() if test.stopped or test.is_lost}
         while self._waiting and len(chosen) < self._step:
             for case in self._waiting.popleft():
                 if self._is_needed(case, undecided):
@@ -108,7 +108,7 @@ class EarlyStop:
         return chosen
 
     def _is_needed(self, case: Case, undecided: Collection[str]) -> bool:
-        """By a gate that is not decided, or whatever the rates are; a case of no gate until all are decided."""
+        """By a gate that is open, or whatever the rates are; a case of no gate until all are decided."""
         names = self._gates_by_case[case.key]
         if case.must_pass or not names.isdisjoint(undecided):
             return True
@@ -217,6 +217,13 @@ class _Test:
         # Weights are those of the whole suite: where answers are unscored, some strata would count for less.
         allowed = 0 if metric.weights else gate.max_unscored * self.asked
         return metric.counts_unscored or self.asked - self.scored <= allowed
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether so many answers are unscored that no further one can have the gate evaluated."""
+        unscored = self.asked - self.errors - self.scored
+        allowed = self.gate.max_unscored * sum(map(len, self.clusters))
+        return unscored > allowed and not METRICS[self.gate.metric].counts_unscored
 
     def stop(self, state: State) -> None:
         alpha = self.gate.alpha * EARLY_SHARE

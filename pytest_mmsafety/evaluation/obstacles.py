@@ -77,7 +77,10 @@ def _stopped_for_others(scope: Scope) -> str:
     saved = sum(record.skip_kind == "early-stop" for record in scope.records(scope.cases))
     if not saved:
         return ""
-    return f"{saved} of {plural(int(scope.cases.sum()), 'case')} not asked after an early stop for other gates"
+    total = int(scope.cases.sum())
+    if scope.counts.unscored > scope.gate.max_unscored * total and (reason := unscored(scope)):
+        return reason  # that is why it was given up
+    return f"{saved} of {plural(total, 'case')} not asked after an early stop for other gates"
 
 
 def unscored(scope: Scope) -> str:

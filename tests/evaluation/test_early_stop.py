@@ -149,10 +149,8 @@ def test_a_part_of_a_gate_is_never_decided() -> None:
     assert stop.stopped == {}
 
 
-def test_errors_and_unscored_answers_leave_it_to_the_full_run() -> None:
+def test_errors_leave_it_to_the_full_run() -> None:
     cases = [case(i) for i in range(200)]
-    stop = EarlyStop([GATE], cases, cases, 8)
-    assert len(serve(stop, {one.key: None if i % 5 == 0 else 1.0 for i, one in enumerate(cases)})) == 200
     stop = EarlyStop([GATE], cases, cases, 8)
     first, asked = stop.next_cases(), 0
     stop.take([Outcome(first[0].key, error="e"), *(answered(one, 1.0) for one in first[1:])])
@@ -160,6 +158,17 @@ def test_errors_and_unscored_answers_leave_it_to_the_full_run() -> None:
         asked += len(here)
         stop.take(answered(one, 1.0) for one in here)
     assert asked + len(first) == 200
+
+
+def test_a_gate_that_cannot_be_evaluated_any_more_has_no_more_cases_asked() -> None:
+    cases = [case(i, tags={"category": "ab"[i % 2]}) for i in range(400)]
+    scores = {one.key: 0.0 if i % 2 else None for i, one in enumerate(cases)}  # of a, no answer is scored
+    gates = [replace(GATE, name=name, where={"category": (name,)}) for name in "ab"]
+    [a, b], asked = judged(gates, cases, scores)
+    assert (a.status, b.status) == (NOT_EVALUATED, PASSED)
+    assert len(asked) < 200
+    assert "unscored" in a.reason
+    assert "for other gates" not in a.reason
 
 
 def test_weighted_metrics_stop_with_every_answer_scored() -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from pathlib import Path
 
 import pytest
+from suite_files import row, write_suite
 
 from pytest_mmsafety.files import shipped
 from pytest_mmsafety.plugin.junit import stable_class_name
@@ -24,12 +24,10 @@ def test_a_path_of_the_environment_is_no_part_of_a_class_name(tmp_path: Path) ->
 
 def test_cases_from_elsewhere_have_the_name_in_the_file(pytester: pytest.Pytester, tmp_path: Path) -> None:
     pytester.makepyfile(yes="def answer(requests):\n    return ['yes' for _ in requests]\n")
-    for part in ("mmsafeaware.yaml", "mmsafeaware.jsonl", "images"):
-        copy = shutil.copytree if (shipped("cases") / part).is_dir() else shutil.copy
-        copy(shipped("cases") / part, tmp_path / part)
+    write_suite(tmp_path, [row(1)])
     result = pytester.runpytest_inprocess(
-        "--model=yes:answer", f"{tmp_path}/mmsafeaware.yaml", "--rootdir=.", "--junitxml=j.xml", "--store=off"
+        "--model=yes:answer", f"{tmp_path}/demo.yaml", "--rootdir=.", "--junitxml=j.xml", "--store=off"
     )
     assert result.ret == 0
     names = set(re.findall(r'classname="([^"]*)"', (pytester.path / "j.xml").read_text()))
-    assert names == {f"{tmp_path.name}.mmsafeaware.yaml"}
+    assert names == {f"{tmp_path.name}.demo.yaml"}
