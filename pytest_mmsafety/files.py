@@ -86,10 +86,10 @@ def left_over(path: Path) -> list[Path]:
         found = [(file, pattern.fullmatch(file.name)) for file in path.parent.iterdir()]
     except OSError:
         return []
-    return [file for file, match in found if match and not _is_running(int(match[1]))]
+    return [file for file, match in found if match and not is_running(int(match[1]))]
 
 
-def _is_running(pid: int) -> bool:
+def is_running(pid: int) -> bool:
     """Whether there is such a process; where that cannot be told, there is."""
     if os.name != "posix":
         return True

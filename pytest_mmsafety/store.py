@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import socket
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +21,7 @@ from typing import Any
 
 from pytest_mmsafety.cases import Case, Response
 from pytest_mmsafety.errors import SetupError
+from pytest_mmsafety.files import is_running
 from pytest_mmsafety.verdicts import Verdict
 
 VERSION = 1
@@ -63,6 +67,11 @@ _PARTS = "response, reasoning, ended, prompt_tokens, answer_tokens, rendered"
 
 _FRESH = "CREATE TABLE IF NOT EXISTS fresh (asked TEXT PRIMARY KEY, since TEXT NOT NULL)"
 
+_CLAIMS = "CREATE TABLE IF NOT EXISTS claims (key TEXT PRIMARY KEY, host TEXT NOT NULL, pid INTEGER NOT NULL, at REAL)"
+_HOST = socket.gethostname()
+_CLAIMED_FOR = 600.0
+"""Seconds for which a claim of another machine is believed: whether its process still runs cannot be seen from here."""
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -106,6 +115,7 @@ class Store:
         self.path = path
         self.since = ""
         """Answers that were given before are taken for unknown; as UTC in ISO 8601."""
+        self._claimed = False
         self.damaged = 0
         """Answers that were found and are not as they were written; they are taken for unknown."""
         try:
@@ -133,6 +143,7 @@ class Store:
         connection.execute(_RESPONSES)
         connection.execute(_VERDICTS)
         connection.execute(_FRESH)
+        connection.execute(_CLAIMS)
         self._add_columns(connection)
         connection.execute(f"PRAGMA application_id = {APPLICATION}")
         connection.execute(f"PRAGMA user_version = {VERSION}")
@@ -210,6 +221,22 @@ class Store:
         places = ", ".join("?" * len(columns.split(",")))
         self._write(f"INSERT OR REPLACE INTO responses ({columns}) VALUES ({places})", rows)  # noqa: S608
 
+    def claim(self, keys: Sequence[str]) -> bool:
+        """Whether no other process is asking one of *keys*; others are then told that this one does.
+
+        A claim is a hint and nothing waits for it, so one that a kill left costs nothing.
+        """
+        if self.path is None:
+            return True
+        with self._transaction():
+            claims = list(self._rows("SELECT host, pid, at FROM claims", keys))
+            if any(_is_anothers(*claim) for claim in claims):
+                return False
+            rows = [(key, _HOST, os.getpid(), time.time()) for key in keys]
+            self._connection.executemany("INSERT OR REPLACE INTO claims VALUES (?, ?, ?, ?)", rows)
+        self._claimed = True
+        return True
+
     def ask_anew(self, asked: str) -> None:
         """Take earlier answers for unknown from when asking *asked* (a target with its arguments) anew began.
 
@@ -233,9 +260,15 @@ class Store:
         self._write("INSERT OR REPLACE INTO verdicts VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
 
     def _write(self, insert: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        with self._transaction():
+            self._connection.executemany(insert, rows)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """All or nothing."""
         self._connection.execute("BEGIN IMMEDIATE")
         try:
-            self._connection.executemany(insert, rows)
+            yield
             self._connection.execute("COMMIT")
         except sqlite3.Error:
             if self._connection.in_transaction:
@@ -243,7 +276,17 @@ class Store:
             raise
 
     def close(self) -> None:
+        with suppress(sqlite3.Error):
+            if self.path and self._claimed:
+                self._connection.execute("DELETE FROM claims WHERE host = ? AND pid = ?", (_HOST, os.getpid()))
         self._connection.close()
+
+
+def _is_anothers(host: str, pid: int, at: float) -> bool:
+    """Whether the claim is one of another process that still runs, as far as that can be seen."""
+    if host != _HOST:
+        return time.time() - at < _CLAIMED_FOR
+    return pid != os.getpid() and is_running(pid)
 
 
 def _columns(connection: sqlite3.Connection, table: str) -> set[str]:

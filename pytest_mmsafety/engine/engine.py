@@ -10,6 +10,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from queue import SimpleQueue
 from typing import NamedTuple
@@ -80,6 +81,8 @@ class Engine:
         self._judge_after = judge_after
         self._held: list[_Answered] = []
         """Answers that the judges wait to see."""
+        self._postponed: list[list[_Asked]] = []
+        """Batches that another process on the same store is asking."""
         self._work: SimpleQueue[Sequence[Case] | None] = SimpleQueue()
         self._to_judge: SimpleQueue[list[_Answered] | None] = SimpleQueue()
         self._outcomes: dict[str, Outcome] = {}
@@ -161,6 +164,7 @@ class Engine:
                     if self._stopping:
                         break
                     self._ask_window(window)
+                self._ask_postponed(last=True)
                 if self._held and self._work.empty():
                     self._change_over()
         except BaseException as error:  # noqa: BLE001 - a thread must not die while items wait for it
@@ -198,11 +202,34 @@ class Engine:
         for batch in batches([ask.case for ask in asked.values()], self._batch_size, answered):
             if self._stopping:
                 return
-            asks = [asked[case.key] for case in batch]
-            if self.target.given_up:
-                self._fail(asks, self.target.given_up)
+            self._ask_unless_claimed([asked[case.key] for case in batch])
+        self._ask_postponed()
+
+    def _ask_unless_claimed(self, asks: list[_Asked], *, last: bool = False) -> None:
+        """Ask a batch, without what another process has answered meanwhile; later, while another is asking it.
+
+        *last*: there is no later.
+        """
+        if self.target.given_up:
+            return self._fail(asks, self.target.given_up)
+        free = True
+        with suppress(sqlite3.Error):
+            free = self._store.claim([ask.key for ask in asks])
+        known = self._known([ask.key for ask in asks]) if self._store.path else {}
+        self._hand_over([_restored(ask, known[ask.key]) for ask in asks if ask.key in known])
+        if still := [ask for ask in asks if ask.key not in known]:
+            if free or last:
+                self._ask(still)
             else:
-                self._ask(asks)
+                self._postponed.append(still)
+        return None
+
+    def _ask_postponed(self, *, last: bool = False) -> None:
+        postponed, self._postponed = self._postponed, []
+        for asks in postponed:
+            if self._stopping:
+                return
+            self._ask_unless_claimed(asks, last=last)
 
     def _known(self, keys: Sequence[str]) -> dict[str, Answer]:
         try:
