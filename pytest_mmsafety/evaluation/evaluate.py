@@ -139,7 +139,7 @@ def _result(measured: Measured, decisions: Sequence[Decision], *, require: bool)
         return GateResult(gate, FAILED, blocks=True, reason=measured.violation, counts=measured.counts)
     states = {measured.stopped.state} if measured.stopped else {decision.state for decision in decisions}
     if measured.not_evaluated and VIOLATED not in states:
-        blocks = require or gate.needs_proof
+        blocks = require or gate.needs_proof or measured.judge_failed
         return GateResult(gate, NOT_EVALUATED, blocks, measured.not_evaluated, measured.counts)
     assert estimate is not None
     status: Status = FAILED if VIOLATED in states else PASSED if states <= {HOLDS} else INCONCLUSIVE

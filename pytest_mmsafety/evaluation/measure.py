@@ -36,6 +36,8 @@ class Measured:
     """Which cases under zero tolerance failed, or empty: the gate failed, whatever else there is."""
     not_evaluated: str = ""
     """Why the gate is not evaluated, or empty. Tests beside it may still fail the gate, never pass it."""
+    judge_failed: bool = False
+    """Whether it is not evaluated because its judge failed on every answer: that blocks by either rule."""
     stopped: Stopped | None = None
     """Its early verdict, if there is one: it stands, whatever the family says."""
 
@@ -63,7 +65,8 @@ def _tested(scope: Scope, measured: Measured, unverifiable: str) -> Measured:
     gate = scope.gate
     number = _number(scope)
     if number.estimate is None:
-        return replace(measured, not_evaluated=unverifiable or number.note)
+        failed = obstacles.judge_failed(scope)
+        return replace(measured, not_evaluated=unverifiable or number.note, judge_failed=failed)
     measured = replace(
         measured,
         estimate=number.estimate,

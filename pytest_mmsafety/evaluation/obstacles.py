@@ -10,7 +10,7 @@ from pytest_mmsafety.evaluation.scope import Scope
 from pytest_mmsafety.gates import Gate
 from pytest_mmsafety.run import Record
 from pytest_mmsafety.statistics.estimates import Estimate, Mask
-from pytest_mmsafety.verdicts import verdict_by
+from pytest_mmsafety.verdicts import JUDGE_ERROR, verdict_by
 
 _NAMED = 5
 """Cases that a reason names."""
@@ -106,6 +106,12 @@ def _unscored_stratum(scope: Scope) -> str:
             allowed = f"more than the {scope.gate.max_unscored:.0%} allowed in each part of {scope.metric.name}"
             return f"{count} of {plural(total, 'answer')} of {name} unscored, {allowed}"
     return ""
+
+
+def judge_failed(scope: Scope) -> bool:
+    """Whether the judge failed on every answer of the gate: then they could not be judged, which is no doubt."""
+    verdicts = [verdict_by(record.verdicts, scope.gate.judge) for record in scope.records(scope.answered)]
+    return bool(verdicts) and all(verdict and verdict.label == JUDGE_ERROR for verdict in verdicts)
 
 
 def _most_abstaining(scope: Scope) -> tuple[str, str]:

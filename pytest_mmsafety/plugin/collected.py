@@ -92,7 +92,7 @@ class Collected:
             self._leave_out([gate for gate in policy.gates if not unmatched_reason(gate, tags)], policy)
 
     def _leave_out(self, gates: Sequence[Gate], policy: Policy) -> None:
-        """Keep these gates of the default policy, and name the others.
+        """Keep these gates of the default policy, and name the others; with ``--require-gates`` keep all.
 
         Raises :class:`SetupError` if none is left: a run of the suites as such is meant to be gated.
         """
@@ -101,6 +101,8 @@ class Collected:
                 f"--thresholds: no gate of {policy.name}, the default policy, matches a case; give --thresholds=FILE, "
                 "or name the suites (pytest --model=... cases) to gate nothing"
             )
+        if self._settings.require_gates:
+            return  # a gate without a case is then not evaluated, and blocks
         left_out = [gate.name for gate in policy.gates if gate not in gates]
         if left_out:
             count = plural(len(left_out), "gate")

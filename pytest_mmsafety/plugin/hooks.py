@@ -23,6 +23,7 @@ from pytest_mmsafety.plugin.options import (
     refuse_empty,
     refuse_setup_only,
     refuse_unknown_keys,
+    refuse_listing_by_default,
     settings_of,
 )
 
@@ -68,6 +69,7 @@ def pytest_configure(config: pytest.Config) -> None:
     _refuse_forks(config)
     refuse_blocked(config, (_CONTROLLER, _RUNNER, _SAME_ERRORS))
     refuse_setup_only(config)
+    refuse_listing_by_default(config)
     _choose_suites(config)
     try:
         _switch_on(config)

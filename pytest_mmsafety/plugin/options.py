@@ -99,6 +99,14 @@ def refuse_setup_only(config: pytest.Config) -> None:
             raise pytest.UsageError(
                 f"--{name}: no answer would be looked at; not with --model (--collect-only shows what there is)"
             )
+def refuse_listing_by_default(config: pytest.Config) -> None:
+    """Raise ``UsageError`` for ``--collect-only`` that is not in the command itself: the model would never be asked."""
+    said = {"--collect-only", "--collectonly", "--co"}.intersection(map(str, config.invocation_params.args))
+    if config.option.collectonly and not said:
+        raise pytest.UsageError(
+            "--collect-only: it comes from PYTEST_ADDOPTS or addopts, so the model would not be asked; "
+            "expected it in the command itself, or not at all"
+        )
 
 
 def check_early_stop(settings: Settings, policy: Policy | None, *, distributed: bool) -> None:
