@@ -180,15 +180,22 @@ def save_run(run: Run, path: Path) -> None:
 
 def _json_lines(run: Run) -> Iterator[str]:
     records = _lines(run.records)
-    digest = _digest(records)
-    head = {f.name: getattr(run, f.name) for f in fields(run) if f.name != "records"}
+    head = _head({f.name: getattr(run, f.name) for f in fields(run) if f.name != "records"})
     yield "{\n"
-    for name, value in {"format": FORMAT, "digest": digest, **head}.items():
-        yield f"{json.dumps(name)}: {json.dumps(value, default=asdict, ensure_ascii=False, allow_nan=False)},\n"
+    for line in (*_head({"format": FORMAT, "digest": _digest([*head, *records])}), *head):
+        yield f"{line},\n"
     yield '"records": ['
     for i, line in enumerate(records):
         yield (",\n" if i else "\n") + line
     yield "\n]\n}\n"
+
+
+def _head(values: Mapping[str, Any]) -> list[str]:
+    """What is not a record, or what was read of it, as a line each."""
+    return [
+        f"{json.dumps(name)}: {json.dumps(value, default=asdict, ensure_ascii=False, allow_nan=False)}"
+        for name, value in values.items()
+    ]
 
 
 def _lines(records: Sequence[Any]) -> list[str]:
@@ -210,9 +217,9 @@ class RunFile(NamedTuple):
 
     run: Run
     digest: str
-    """SHA-256 of the records as they were saved."""
+    """SHA-256 of everything else as it was saved."""
     found: str
-    """The same of those that are in the file."""
+    """The same of what is in the file."""
 
 
 def load_run(path: Path) -> Run:
@@ -220,14 +227,14 @@ def load_run(path: Path) -> Run:
     file = read_run_file(path)
     if file.digest != file.found:
         raise SetupError(
-            f"{path}: its records were changed after it was saved: their digest is {file.found:.12}..., "
+            f"{path}: it was changed after it was saved: its digest is {file.found:.12}..., "
             f"expected {file.digest:.12}...; {_AGAIN}"
         )
     return file.run
 
 
 def read_run_file(path: Path) -> RunFile:
-    """The same, without holding the records against their digest."""
+    """The same, without holding it against its digest."""
     try:
         content = strict_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -246,7 +253,8 @@ def read_run_file(path: Path) -> RunFile:
         raise SetupError(f"{path}: damaged run file: digest: {digest!r:.40}; expected a SHA-256; {_AGAIN}")
     if fault := next(_faults(run), ""):
         raise SetupError(f"{path}: damaged run file: {fault}; {_AGAIN}")
-    return RunFile(run, digest, _digest(_lines(content["records"])))
+    head = _head({name: value for name, value in content.items() if name != "records"})
+    return RunFile(run, digest, _digest([*head, *_lines(content["records"])]))
 
 
 # --- what types do not say

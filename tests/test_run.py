@@ -414,16 +414,26 @@ def test_records_that_are_not_those_that_were_saved_are_refused(tmp_path: Path, 
         first["verdicts"][0] |= verdict.get(what, {})
     path.write_text(json.dumps(content))
     message = damaged(path)
-    assert message.startswith("its records were changed after it was saved: their digest is ")
+    assert message.startswith("it was changed after it was saved: its digest is ")
     assert message.endswith(AGAIN)
 
 
-def test_the_digest_is_of_the_lines_of_the_records(tmp_path: Path) -> None:
+@pytest.mark.parametrize("what", ["gates", "failures", "notes", "target", "complete"])
+def test_a_head_that_is_not_the_one_that_was_saved_is_refused(tmp_path: Path, what: str) -> None:
+    path = tmp_path / "r.json"
+    save_run(everything(), path)
+    content = json.loads(path.read_text(encoding="utf-8"))
+    other = {"gates": [], "failures": ["x"], "notes": ["x"], "target": "x", "complete": False}
+    path.write_text(json.dumps({**content, what: other[what]}), encoding="utf-8")
+    assert damaged(path).startswith("it was changed after it was saved: its digest is ")
+
+
+def test_the_digest_is_of_the_lines_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "r.json"
     save_run(everything(), path)
     text = path.read_text(encoding="utf-8")
-    lines = text.partition('"records": [\n')[2].rpartition("\n]\n}\n")[0].replace(",\n", "\n")
-    digest = hashlib.sha256(lines.encode()).hexdigest()
+    lines = [line.removesuffix(",") for line in text.split("\n")[:-1] if line not in ("{", '"records": [', "]", "}")]
+    digest = hashlib.sha256("\n".join(lines[2:]).encode()).hexdigest()
     assert json.loads(text)["digest"] == digest
 
 

@@ -75,7 +75,7 @@ def _files(folder: Path) -> list[Path]:
 def _digest(file: RunFile) -> Iterator[Finding]:
     if file.found != file.digest:
         sums = f"digest {file.found:.12}..., recorded {file.digest:.12}..."
-        yield Finding("records", f"changed after they were saved: {sums}")
+        yield Finding("file", f"changed after it was saved: {sums}")
 
 
 # --- gates

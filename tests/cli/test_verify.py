@@ -244,7 +244,7 @@ def test_a_difference_is_one_line_that_says_what(at: Path, capsys: pytest.Captur
     assert "differs      gate one: status is passed, recomputed inconclusive\n" in out
     assert "differs      gate one: blocks is False, recomputed True\n" in out
     assert "differs      gate one: estimate.value is 0.933333, recomputed 0.966667\n" in out
-    assert "differs      records: changed after they were saved: digest " in out
+    assert "differs      file: changed after it was saved: digest " in out
     assert out.endswith(" differences\n")
 
 
