@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class UnitScheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist is untyped
-    """Deals units instead of single tests; mends two faults of its parent."""
+    """Deals units instead of single tests; mends three faults of its parent."""
 
     def __init__(self, config: pytest.Config, log: Producer, library: Library, settings: Settings) -> None:
         super().__init__(config, log)
@@ -42,6 +42,20 @@ class UnitScheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist is unt
         whole = self._settings.judge_phase == "after"
         numbers = units(list(sizes.values()), self._settings.batch_size, self.numnodes, whole=whole)
         return {nodeid: f"unit-{number}" for nodeid, number in zip(sizes, numbers, strict=True)}
+
+    def schedule(self) -> None:
+        """Give a worker that replaces a crashed one two tests too: it runs none before it knows the next."""
+        super().schedule()
+        for node in self.nodes:
+            if node not in self.registered_collections or node.shutting_down:
+                continue
+            while self.workqueue and self._pending_of(self.assigned_work[node]) < 2:
+                self._assign_work_unit(node)
+
+    def _reschedule(self, node: WorkerController) -> None:
+        """Not yet, while the worker that replaces a crashed one still collects."""
+        if node in self.registered_collections:
+            super()._reschedule(node)
 
     def mark_test_complete(self, node: WorkerController, item_index: int, duration: float = 0) -> None:
         """Forget a finished unit: the parent keeps it, queues it again after a crash, and then waits for ever.

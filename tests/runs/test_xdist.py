@@ -27,7 +27,8 @@ def test_each_unit_is_asked_by_one_worker(project: Project) -> None:
     assert len(project.calls()) == 8
 
 
-def test_a_worker_that_dies_loses_no_other_unit(project: Project) -> None:
+@pytest.mark.parametrize("workers", ["-n1", "-n2"])
+def test_a_worker_that_dies_loses_no_other_unit(project: Project, workers: str) -> None:
     project.pytester.makepyfile(
         killer="""
         import os
@@ -38,7 +39,7 @@ def test_a_worker_that_dies_loses_no_other_unit(project: Project) -> None:
         """
     )
     project.suite([row(i, category=f"group-{i // 4:02}") for i in range(64)])
-    result = project.run("-n2", "--batch-size=4", project.thresholds(ACCURACY), model="killer:answer")
+    result = project.run(workers, "--batch-size=4", project.thresholds(ACCURACY), model="killer:answer")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["*crashed while running*", "not evaluated*accuracy*of 64 cases answered*"])
     assert result.parseoutcomes()["passed"] >= 10
