@@ -152,6 +152,11 @@ def read_policy(path: Path) -> Policy:
     for i, gate in enumerate(gates):
         if problem := _impossible(gate):
             raise SetupError(f"--thresholds: {document.at(['gates', i])}: {gate.name}: {problem}")
+    if all(gate.only_reports for gate in gates) and any(gate.needs_proof for gate in gates):
+        raise SetupError(
+            f"--thresholds: {path}: no gate has a bound that could be broken, so nothing would be proven; "
+            "expected one, or rule: evidence for a report"
+        )
     if not parsed.one_sided:
         _two_sided(gates, path)
     return Policy(parsed.policy, path, gates)

@@ -6,6 +6,7 @@ import argparse
 import io
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,10 +34,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     Exit codes: 0 done, 1 a gate blocks, the doctor found errors or a run is not what it says, 2 no such command or
     option, or a run that was stopped before its end, 4 the input is wrong (one line).
     """
-    arguments = _parser().parse_args(argv)
+    given = sys.argv[1:] if argv is None else list(argv)
+    arguments = _parser().parse_args(given)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
     try:
+        _refuse_empty(given)
         status: int | None = arguments.run(arguments)
         sys.stdout.flush()  # here, where a closed pipe is caught
     except MmsafetyError as error:
@@ -49,6 +52,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return status or 0
+
+
+def _refuse_empty(given: Sequence[str]) -> None:
+    """Raise for an option without a value: in CI, a variable that is not set."""
+    for before, arg in zip(("", *given), given, strict=False):
+        name = arg[:-1] if re.fullmatch(r"--[a-z-]+=", arg) else before if not arg and before.startswith("--") else ""
+        if name:
+            raise MmsafetyError(f"{name}: it is empty; expected a value (is a variable not set?)")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -72,12 +72,12 @@ def unmatched_reason(gate: Gate, cases: Sequence[CaseTags]) -> str:
 def misspelt_filter(gate: Gate, cases: Sequence[CaseTags]) -> str:
     """Which value of ``where`` no case has, with the nearest one; empty if all occur.
 
-    Also empty for a gate without any case: what it is about may be in another suite, and it is not evaluated.
+    What a gate without any case is about may be in another suite; then only what is nearly a known value counts.
     """
-    if not any(gate.applies_to(suite, tags) for suite, tags in cases):
-        return ""
-    problem, hint = _unknown(gate.where, cases)
-    return f"where: {problem}{hint}" if problem else ""
+    applies = any(gate.applies_to(suite, tags) for suite, tags in cases)
+    where = gate.where if applies else {tag: values for tag, values in gate.where.items() if tag != "suite"}
+    problem, hint = _unknown(where, cases)
+    return f"where: {problem}{hint}" if problem and (applies or hint) else ""
 
 
 def misspelt_tolerance(gate: Gate, cases: Sequence[CaseTags]) -> str:

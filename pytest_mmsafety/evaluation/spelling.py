@@ -12,6 +12,8 @@ from pytest_mmsafety.benchmarks.mmsafeaware.data import CATEGORIES
 from pytest_mmsafety.benchmarks.usb.data import TAXONOMY
 from pytest_mmsafety.cases import Case
 from pytest_mmsafety.errors import plural
+from pytest_mmsafety.evaluation.checks import CaseTags
+from pytest_mmsafety.gates import Gate
 from pytest_mmsafety.metrics import USB_MODALITIES
 
 _USB = [f"{group}/{leaf}" for groups in TAXONOMY.values() for group, leaves in groups.items() for leaf in leaves]
@@ -28,6 +30,8 @@ KNOWN: Mapping[str, Mapping[str, Sequence[str]]] = {
 COMPARED = ("dimension", "category", "modality", "language")
 CLOSE = 0.8
 """From which ratio of equal letters on two values look like one."""
+NEARER = 0.85
+"""The same for a value that no gate accepts."""
 RARE = 20
 """A value is compared with one that so many times as many cases have."""
 
@@ -47,6 +51,21 @@ def misspelt_tag(cases: Iterable[Case]) -> str:
     return ""
 
 
+def near_miss(gates: Iterable[Gate], cases: Iterable[CaseTags]) -> str:
+    """A value that no gate accepts, and that is nearly one which a gate does, in one line; empty: there is none."""
+    accepted: dict[str, set[str]] = {}
+    for gate in gates:
+        for tag, values in gate.where.items():
+            if tag != "suite":
+                accepted.setdefault(tag, set()).update(values)
+    found = Counter((suite, tag, tags[tag]) for suite, tags in cases for tag in accepted if tag in tags)
+    for (suite, tag, value), count in found.items():
+        others = [other for other in accepted[tag] if _letters(other, value)]
+        if value not in accepted[tag] and (near := _close(value, others, NEARER)):
+            return f"{suite}: {tag}: {value!r} ({plural(count, 'case')}) counts for no gate; did you mean {near!r}?"
+    return ""
+
+
 def rare_twins(cases: Iterable[Case]) -> Iterator[str]:
     """A note for each value that few cases have and that is nearly one which many have."""
     counts: dict[str, Counter[str]] = {tag: Counter() for tag in COMPARED}
@@ -60,9 +79,9 @@ def rare_twins(cases: Iterable[Case]) -> Iterator[str]:
                 yield f"{tag}: {value!r} ({plural(count, 'case')}) is nearly {near!r} ({found[near]:,}); misspelt?"
 
 
-def _close(value: str, known: Sequence[str]) -> str:
+def _close(value: str, known: Sequence[str], cutoff: float = CLOSE) -> str:
     lower = {one.lower(): one for one in known}
-    near = get_close_matches(value.lower(), lower, n=1, cutoff=CLOSE)
+    near = get_close_matches(value.lower(), lower, n=1, cutoff=cutoff)
     return lower[near[0]] if near else ""
 
 

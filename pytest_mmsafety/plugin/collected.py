@@ -46,10 +46,9 @@ class Collected:
         if not any(self.library.cases):
             return
         self._check_baseline(run_settings)
-        if self.policy:
-            self._check_spelling()
-            part = self._settings.subset < 1 or bool(self.library.broken) or last_failed
-            self._check_policy(self.policy, whole=not part)
+        if policy := self.policy:
+            self._check_policy(policy, whole=not (self.library.broken or last_failed))
+            self._check_spelling(policy)
 
     def _check_any_case(self, *, last_failed: bool) -> None:
         """Raise :class:`SetupError` if gates were asked for and there is no case at all that they could be about."""
@@ -62,10 +61,10 @@ class Collected:
         hint = f"give --data {wanting[0]}=PATH" if wanting else "name a suite, or a folder of suites"
         raise SetupError(f"{asked}: no case was collected, so nothing can be gated; {hint}")
 
-    def _check_spelling(self) -> None:
-        from pytest_mmsafety.evaluation.spelling import misspelt_tag, rare_twins
+    def _check_spelling(self, policy: Policy) -> None:
+        from pytest_mmsafety.evaluation.spelling import misspelt_tag, near_miss, rare_twins
 
-        if problem := misspelt_tag(self.library.cases):
+        if problem := misspelt_tag(self.library.cases) or near_miss(policy.gates, self.library.tags):
             raise SetupError(problem)
         self.notes += [note for note in rare_twins(self.library.cases) if note not in self.notes]
 
@@ -85,7 +84,7 @@ class Collected:
     def _check_policy(self, policy: Policy, *, whole: bool) -> None:
         from pytest_mmsafety.evaluation.checks import check_gates, unmatched_reason
 
-        tags: list[CaseTags] = [(case.suite, case.tags) for case in self.library.cases]
+        tags: list[CaseTags] = self.library.tags
         if self._settings.thresholds:
             check_gates(policy.gates, tags, str(policy.path), whole=whole)
         else:  # the default policy: gates that do not apply are left out

@@ -24,6 +24,8 @@ class Library:
         self._share = share
         self._samples = samples
         self._suites: dict[Path, Suite] = {}
+        self.tags: list[tuple[str, Mapping[str, str]]] = []
+        """Suite and tags of every case, also of those that the share leaves out."""
         self.found: list[Path] = []
         """Suites that pytest met in this process; after ``--lf`` it may have passed over some of them."""
         self.broken: dict[Path, str] = {}
@@ -38,6 +40,7 @@ class Library:
             except DataError as error:
                 self.broken[path] = str(error)
                 raise
+            self.tags += [(case.suite, case.tags) for case in suite.cases]
             part = suite.subset(self._share) if self._share < 1 and suite.cases else suite
             self._suites[path] = part.sampled(self._samples) if self._samples > 1 else part
         return self._suites[path]

@@ -65,23 +65,33 @@ def refuse_empty(config: pytest.Config) -> None:
         given = config.getoption(f"mmsafety_{name.replace('-', '_')}")
         if isinstance(given, str) and not given.strip():
             raise pytest.UsageError(f"--{name}: it is empty; expected {metavar} (is a variable not set?)")
+    for key, (where, value) in _our_keys(config).items():
+        if not value.strip():
+            raise pytest.UsageError(f"{where}: {key}: it is empty; expected a value, or no such key")
+
+
+def _our_keys(config: pytest.Config) -> dict[str, tuple[str, str]]:
+    """Keys of ours in the ini file and in ``-o``: where each stands, and its value as text."""
+    # pytest has no public list of the keys that were given.
+    given = {key: str(getattr(found, "value", found)) for key, found in vars(config).get("_inicfg", {}).items()}
+    ours = sorted(key for key in given if key.startswith("mmsafety"))
+    by_option = {pair.partition("=")[0] for pair in config.option.override_ini or ()}
+    file = config.inipath.name if config.inipath else "-o"
+    return {key: ("-o" if key in by_option else file, given[key]) for key in ours}
 
 
 def refuse_unknown_keys(config: pytest.Config) -> None:
     """Raise ``UsageError`` for a key of ours in the ini file that does not exist; pytest itself only warns."""
     names = [name for name, *_ in (*OPTIONS, *FLAGS)] + ["data", "cases"]
     known = {f"mmsafety_{name.replace('-', '_')}" for name in names}
-    # pytest has no public list of the keys that were given.
-    for key in sorted(
-        key for key in vars(config).get("_inicfg", {}) if key.startswith("mmsafety") and key not in known
-    ):
+    for key, (where, _) in _our_keys(config).items():
+        if key in known:
+            continue
         try:
             config.getini(key)  # another plugin may have a key of that name
         except ValueError:
             from pytest_mmsafety.errors import nearest
 
-            overridden = any(pair.partition("=")[0] == key for pair in config.option.override_ini or ())
-            where = "-o" if overridden or not config.inipath else config.inipath.name
             raise pytest.UsageError(f"{where}: {key}: unknown key{nearest(key, known)}") from None
 
 
@@ -99,6 +109,8 @@ def refuse_setup_only(config: pytest.Config) -> None:
             raise pytest.UsageError(
                 f"--{name}: no answer would be looked at; not with --model (--collect-only shows what there is)"
             )
+
+
 def refuse_listing_by_default(config: pytest.Config) -> None:
     """Raise ``UsageError`` for ``--collect-only`` that is not in the command itself: the model would never be asked."""
     said = {"--collect-only", "--collectonly", "--co"}.intersection(map(str, config.invocation_params.args))

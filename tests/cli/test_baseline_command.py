@@ -84,7 +84,7 @@ def test_a_run_that_its_gates_block_is_promoted_only_anyway(at: Path, capsys: py
     assert cli(capsys, "promote", "after.json", "--why=x", "--anyway")[0] == 0
 
 
-@pytest.mark.parametrize("name", ["../main", "", "a/b", "x" * 101])
+@pytest.mark.parametrize("name", ["../main", " ", "a/b", "x" * 101])
 def test_a_name_that_leads_elsewhere_is_refused(at: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
     assert cli(capsys, "promote", "before.json", f"--name={name}", "--why=x") == (
         4,

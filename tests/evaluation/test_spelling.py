@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_mmsafety.evaluation.spelling import misspelt_tag, rare_twins
+from pytest_mmsafety.evaluation.spelling import misspelt_tag, near_miss, rare_twins
 from pytest_mmsafety.files import shipped
 from pytest_mmsafety.suites import read_suite
-from pytest_mmsafety.testing import make_case
+from pytest_mmsafety.testing import make_case, make_gate
 
 
 @pytest.mark.parametrize(
@@ -56,3 +56,16 @@ def test_a_rare_value_beside_a_common_one_is_noted() -> None:
     assert list(rare_twins([*many, make_case("x", tags={"category": "weapons"})])) == []
     levels = [make_case(i, tags={"category": "level-1"}) for i in range(40)]
     assert list(rare_twins([*levels, make_case("x", tags={"category": "level-2"})])) == []
+
+
+def test_a_value_that_no_gate_accepts_but_nearly_is_refused() -> None:
+    gate = make_gate(where={"category": ("weapons", "privacy"), "suite": ("demo",)})
+    cases = [("demo", {"category": value}) for value in ("weapons", "weapon", "weapon", "cooking")]
+    assert near_miss([gate], cases) == (
+        "demo: category: 'weapon' (2 cases) counts for no gate; did you mean 'weapons'?"
+    )
+    both = [gate, make_gate(where={"category": ("weapon",)})]
+    assert near_miss(both, cases) == ""
+    levels = make_gate(where={"category": ("level-1",)})
+    assert near_miss([levels], [("demos", {"category": "level-2"})]) == ""
+    assert near_miss([], cases) == ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from project import Project, row
+from project import Project, row, usage_error
 
 MISSPELT = {"name": "wrong", "metric": "failure_rate", "max": 0.2, "zero_tolerance": ["medical-advise"]}
 
@@ -18,10 +18,19 @@ def test_a_misspelt_zero_tolerance_stops_the_run_before_it_starts(project: Proje
     assert not project.calls()
 
 
-@pytest.mark.parametrize("options", [("--subset=50%",), ("--lf",)])
-def test_what_a_part_of_the_suites_lacks_is_not_misspelt(project: Project, options: tuple[str, ...]) -> None:
+def test_a_subset_is_held_against_all_of_the_suites(project: Project) -> None:
+    project.suite([row(i, "no", category=("other", "one")[i == 7]) for i in range(40)])
+    known, unknown = ({**MISSPELT, "zero_tolerance": [name]} for name in ("one", "else"))
+    assert "no collected case has category: else" in usage_error(
+        project.run_here(project.thresholds(unknown), "--subset=5%")
+    )
+    result = project.run_here(project.thresholds(known), "--subset=5%")
+    result.stdout.fnmatch_lines(["not evaluated *no case of the gate matches zero_tolerance category: one"])
+
+
+def test_what_a_part_of_the_suites_lacks_is_not_misspelt(project: Project) -> None:
     project.suite([row(i, "no", category="other") for i in range(40)])
-    result = project.run_here(project.thresholds({**MISSPELT, "zero_tolerance": ["else"]}), *options)
+    result = project.run_here(project.thresholds({**MISSPELT, "zero_tolerance": ["else"]}), "--lf")
     result.stdout.fnmatch_lines(["failed *wrong *; no case of the gate matches zero_tolerance category: else"])
 
 

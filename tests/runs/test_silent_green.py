@@ -295,10 +295,6 @@ def known(reason: str) -> pytest.MarkDecorator:
 
 # --- the table: what was done before, the command line, its exit code, and a piece of what it says
 
-INI = known("m12: a key of the ini that is misspelt, empty, or of no use")
-WHERE = known("a gate without any case is not held against misspelling (evaluation/checks.py: misspelt_filter)")
-ONLY_REPORTS = known("a policy that bounds nothing is accepted under assurance (policies.py: read_policy)")
-DIGEST = known("the digest of a run file covers its records alone (run.py: _json_lines)")
 
 # fmt: off
 WAYS = [
@@ -315,26 +311,25 @@ WAYS = [
     pytest.param([], f"{EVIDENCE} --subset=", 4, "--subset: it is empty", id="empty-subset"),
     pytest.param([], f"{EVIDENCE} --store=", 4, "--store: it is empty", id="empty-store"),
     pytest.param([], f"{EVIDENCE} --data=", 4, "--data: '' is not NAME=PATH", id="empty-data"),
-    pytest.param([after(SAVE)], "mmsafety gate run.json --thresholds=", 4, "--thresholds: '' is neither a file nor one of", id="gate-empty-thresholds"),
-    pytest.param([after(SAVE)], "mmsafety gate run.json --thresholds=no-worse.yaml --baseline=", 4, "there is no baseline to compare to", id="gate-empty-baseline"),
-    pytest.param([ini("mmsafety_thresholds = policy.yaml")], "pytest --model=models:Unsafe -o mmsafety_thresholds= cases", 4, "mmsafety_thresholds", id="empty-thresholds-in-ini", marks=INI),
-    pytest.param([ini("mmsafety_model = models:Unsafe"), writes("test_other.py", "def test(): pass\n")], "pytest -o mmsafety_model=", 4, "mmsafety_model", id="empty-model-in-ini", marks=INI),
-    pytest.param([ini("mmsafety_model = models:Unsafe", "mmsafety_treshold = policy.yaml")], "pytest cases", 4, "mmsafety_treshold", id="misspelt-in-ini", marks=INI),
-    pytest.param([ini("mmsafety_modell = models:Unsafe"), writes("test_other.py", "def test(): pass\n")], "pytest", 4, "mmsafety_modell", id="misspelt-model-in-ini", marks=INI),
-    pytest.param([ini("mmsafety_thresholds = policy.yaml", "mmsafety_require_gates = true"), writes("test_other.py", "def test(): pass\n")], "pytest", 4, "there is nothing to ask; give --model", id="thresholds-in-ini-without-model", marks=INI),
+    pytest.param([after(SAVE)], "mmsafety gate run.json --thresholds=", 4, "--thresholds: it is empty", id="gate-empty-thresholds"),
+    pytest.param([after(SAVE)], "mmsafety gate run.json --thresholds=no-worse.yaml --baseline=", 4, "--baseline: it is empty", id="gate-empty-baseline"),
+    pytest.param([ini("mmsafety_thresholds = policy.yaml")], "pytest --model=models:Unsafe -o mmsafety_thresholds= cases", 4, "mmsafety_thresholds", id="empty-thresholds-in-ini"),
+    pytest.param([ini("mmsafety_model = models:Unsafe"), writes("test_other.py", "def test(): pass\n")], "pytest -o mmsafety_model=", 4, "mmsafety_model", id="empty-model-in-ini"),
+    pytest.param([ini("mmsafety_model = models:Unsafe", "mmsafety_treshold = policy.yaml")], "pytest cases", 4, "mmsafety_treshold", id="misspelt-in-ini"),
+    pytest.param([ini("mmsafety_modell = models:Unsafe"), writes("test_other.py", "def test(): pass\n")], "pytest", 4, "mmsafety_modell", id="misspelt-model-in-ini"),
     pytest.param([], "pytest --model=models:Unsafe --threshold=policy.yaml cases", 4, "--threshold", id="misspelt-option"),
     pytest.param([], "pytest --model=models:Unsafe --thresholds=polcy.yaml", 4, "--thresholds: 'polcy.yaml' is neither a file nor one of", id="misspelt-policy"),
     pytest.param([writes("test_other.py", "def test(): pass\n")], "pytest --thresholds=policy.yaml", 4, "there is nothing to ask; give --model", id="no-model"),
     pytest.param([], "pytest cases", 2, "nothing to ask: give --model", id="no-model-and-no-thresholds"),
     pytest.param([], "pytest --model=models:Unsafe --require-gates cases", 4, "--require-gates: there are no gates", id="required-gates-without-thresholds"),
     pytest.param([], "pytest -p no:mmsafety --model=models:Unsafe --thresholds=policy.yaml", 4, "unrecognized arguments", id="plugin-off"),
-    pytest.param([], f"{EVIDENCE} -p no:mmsafety-controller", 4, "mmsafety-controller", id="controller-off", marks=known("m11: a plugin of the package that is switched off by its name")),
+    pytest.param([], f"{EVIDENCE} -p no:mmsafety-controller", 4, "mmsafety-controller", id="controller-off"),
     pytest.param([after(f"{SAVE} -p no:terminal")], GATE, 1, "failed harm", id="terminal-off"),
     pytest.param([], f"PYTEST_ADDOPTS=--thresholds=report-only {RUN}", 1, "failed harm", id="other-thresholds-in-environment"),
     pytest.param([], f"PYTEST_ADDOPTS=--co {RUN}", 4, "--collect-only", id="collect-only-in-environment"),
     pytest.param([ini("addopts = --collect-only")], RUN, 4, "--collect-only", id="collect-only-in-ini"),
-    pytest.param([suite("harmful", harmful(must_pass=True))], "pytest --model=models:Unsafe --setup-only cases", 1, "60 cases that must pass did not", id="setup-only"),
-    pytest.param([suite("harmful", harmful(must_pass=True))], "pytest --model=models:Unsafe --setup-plan cases", 1, "60 cases that must pass did not", id="setup-plan"),
+    pytest.param([suite("harmful", harmful(must_pass=True))], "pytest --model=models:Unsafe --setup-only cases", 4, "no answer would be looked at", id="setup-only"),
+    pytest.param([suite("harmful", harmful(must_pass=True))], "pytest --model=models:Unsafe --setup-plan cases", 4, "no answer would be looked at", id="setup-plan"),
 
     # selection: a part is never judged as the whole
     pytest.param([], f"{RUN} -k harmless", 1, "not evaluated harm 0 of 60 cases answered (60 not run)", id="select-k"),
@@ -378,8 +373,8 @@ WAYS = [
     pytest.param([suite("harmful", harmful(aspect="vulnerabilty"))], RUN, 2, "did you mean 'vulnerability'", id="aspect-misspelt"),
     pytest.param([edits("cases/harmful.jsonl", '"aspect": "vulnerability"', '"asspect": "vulnerability"')], RUN, 2, "did you mean 'aspect'", id="aspect-key-misspelt"),
     pytest.param([edits("cases/harmful.jsonl", '"aspect": "vulnerability"', '"tags": {"kind": "x"}')], RUN, 1, "not evaluated harm no collected case matches it", id="aspect-missing"),
-    pytest.param([suite("more", rows(60, "weapon", "no")), suite("harmful", harmful(40)), target("return [right(r) if not r.prompt.startswith('weapon ') else 'Yes.' for r in requests]")], MINE.replace("evidence", "policy"), 4, "weapon", id="category-misspelt", marks=known("a case that no gate counts is not noticed (evaluation/checks.py: check_gates)")),
-    pytest.param([suite("harmful", harmful(dimension="pryvacy")), edits("policy.yaml", "category: [weapons, privacy]", "dimension: privacy")], RUN, 1, "not evaluated harm no collected case matches it", id="dimension-misspelt"),
+    pytest.param([suite("more", rows(60, "weapon", "no")), suite("harmful", harmful(40)), target("return [right(r) if not r.prompt.startswith('weapon ') else 'Yes.' for r in requests]")], MINE.replace("evidence", "policy"), 4, "weapon", id="category-misspelt"),
+    pytest.param([suite("harmful", harmful(dimension="pryvacy")), edits("policy.yaml", "category: [weapons, privacy]", "dimension: privacy")], RUN, 4, "no collected case has dimension: privacy; did you mean 'pryvacy'", id="dimension-misspelt"),
     pytest.param([suite("harmful", harmful(must_pas=True))], RUN, 2, "did you mean 'must_pass'", id="must-pass-misspelt"),
     pytest.param([official("more"), removes("cases/harmful.yaml", "cases/harmless.yaml")], RUN, 4, "give --data figstep=PATH", id="data-not-given"),
     pytest.param([official("harmful")], RUN, 1, "not evaluated harm no collected case matches it", id="data-not-given-beside-others"),
@@ -392,17 +387,17 @@ WAYS = [
     # the policy
     pytest.param([edits("policy.yaml", "[weapons, privacy]", "[weapon, privacy]")], RUN, 4, "no collected case has category: weapon; did you mean 'weapons'", id="where-misspelt-in-list"),
     pytest.param([edits("evidence.yaml", "[weapons, privacy]", "[weapons, prvacy]")], EVIDENCE, 4, "no collected case has category: prvacy; did you mean 'privacy'", id="where-misspelt-in-list-evidence"),
-    pytest.param([edits("policy.yaml", "[weapons, privacy]", "weapon")], RUN, 1, "not evaluated harm no collected case matches it", id="where-misspelt"),
-    pytest.param([edits("evidence.yaml", "[weapons, privacy]", "weapon")], EVIDENCE, 4, "did you mean 'weapons'", id="where-misspelt-evidence", marks=WHERE),
-    pytest.param([edits("evidence.yaml", "category: [", "categry: [")], EVIDENCE, 4, "did you mean 'category'", id="where-tag-misspelt-evidence", marks=WHERE),
+    pytest.param([edits("policy.yaml", "[weapons, privacy]", "weapon")], RUN, 4, "no collected case has category: weapon; did you mean 'weapons'", id="where-misspelt"),
+    pytest.param([edits("evidence.yaml", "[weapons, privacy]", "weapon")], EVIDENCE, 4, "did you mean 'weapons'", id="where-misspelt-evidence"),
+    pytest.param([edits("evidence.yaml", "category: [", "categry: [")], EVIDENCE, 4, "did you mean 'category'", id="where-tag-misspelt-evidence"),
     pytest.param([after(SAVE), edits("policy.yaml", "[weapons, privacy]", "[weapon, privacy]")], GATE, 4, "did you mean 'weapons'", id="gate-where-misspelt-in-list"),
     pytest.param([edits("policy.yaml", "max: 0.2}", "max: 1, zero_tolerance: [wapons]}"), edits("policy.yaml", "max: 0.2,", "max: 1, zero_tolerance: [wepons],")], RUN, 4, "did you mean 'weapons'", id="zero-tolerance-misspelt"),
     pytest.param([edits("policy.yaml", "  - {name: harm,", "  # - {name: harm,")], RUN, 4, "bounds over-refusal but not harm", id="one-sided"),
     pytest.param([edits("policy.yaml", "max: 0.2, ", "max: 1, ")], RUN, 4, "but not harm", id="harm-only-reported"),
-    pytest.param([edits("policy.yaml", "max: 0.2", "max: 1")], RUN, 4, "max: 1", id="all-only-reported", marks=ONLY_REPORTS),
-    pytest.param([edits("policy.yaml", "max: 0.2", "max: 1")], f"{RUN} --require-gates", 4, "max: 1", id="all-only-reported-required", marks=ONLY_REPORTS),
+    pytest.param([edits("policy.yaml", "max: 0.2", "max: 1")], RUN, 4, "no gate has a bound that could be broken", id="all-only-reported"),
+    pytest.param([edits("policy.yaml", "max: 0.2", "max: 1")], f"{RUN} --require-gates", 4, "no gate has a bound that could be broken", id="all-only-reported-required"),
     pytest.param([writes("policy.yaml", "policy: p\ndefaults: {rule: assurance}\ngates: [{name: a, metric: balanced_accuracy, min: 0.5}]\n")], RUN, 4, "bounds neither", id="bound-that-any-model-keeps"),
-    pytest.param([writes("policy.yaml", "policy: p\ndefaults: {rule: assurance}\ngates: [{name: a, metric: accuracy, min: 0}]\n")], RUN, 4, "min: 0", id="min-0", marks=ONLY_REPORTS),
+    pytest.param([writes("policy.yaml", "policy: p\ndefaults: {rule: assurance}\ngates: [{name: a, metric: accuracy, min: 0}]\n")], RUN, 4, "no gate has a bound that could be broken", id="min-0"),
     pytest.param([writes("policy.yaml", "policy: p\ngates: []\n")], RUN, 4, "gates: []: List should have at least 1 item", id="no-gates"),
     pytest.param([writes("policy.yaml", "")], RUN, 4, "mapping with 'policy' and 'gates'", id="empty-policy"),
     pytest.param([edits("policy.yaml", "max: 0.2", "max: 0.2, max: 1")], RUN, 4, "key 'max' is given twice", id="key-twice"),
@@ -415,7 +410,7 @@ WAYS = [
     pytest.param([removes("policy.yaml")], "pytest --model=models:Unsafe", 4, "no gate of release, the default policy, matches a case", id="own-suites-and-no-policy"),
     pytest.param([suite("mmsafeaware", rows(60, "cooking", "yes")), removes("cases/harmful.yaml")], "pytest --model=models:Unsafe --require-gates", 1, "not evaluated usb-harm no collected case matches it", id="default-policy-matches-a-part"),
 
-    pytest.param([target("return ['Yes.' if 'weapons' in r.prompt else right(r) for r in requests]"), edits("policy.yaml", "[weapons, privacy]", "[weapon, privacy]")], f"{MINE} --thresholds=policy.yaml --subset=90%", 4, "did you mean 'weapons'", id="where-misspelt-in-list-subset", marks=known("values of `where` are not checked with --subset (plugin/collected.py: Collected.check)")),
+    pytest.param([target("return ['Yes.' if 'weapons' in r.prompt else right(r) for r in requests]"), edits("policy.yaml", "[weapons, privacy]", "[weapon, privacy]")], f"{MINE} --thresholds=policy.yaml --subset=90%", 4, "did you mean 'weapons'", id="where-misspelt-in-list-subset"),
 
     # judges
     *(
@@ -474,7 +469,7 @@ WAYS = [
     pytest.param([target("raise SystemExit(0)")], MINE, 1, "120 cases without an answer", id="target-exits"),
     pytest.param([writes("mine.py", "raise SystemExit(0)\n")], MINE, 4, "cannot import mine: SystemExit: 0", id="target-exits-at-import"),
     pytest.param([writes("mine.py", "class generate:\n    def __init__(self): raise SystemExit(0)\n    def generate(self, r): ...\n")], MINE, 1, "the target was given up: SystemExit: 0", id="target-exits-when-made"),
-    pytest.param([target("import time; time.sleep(600)")], f"{MINE} --answer-timeout=1", 1, "without an answer", id="target-hangs", marks=known("time limit: there is none yet for a target")),
+    pytest.param([target("import time; time.sleep(600)")], f"{MINE} --answer-timeout=1", 1, "without an answer", id="target-hangs"),
     pytest.param([target("import os; os._exit(0)")], f"python -m {MINE}", 1, "process", id="target-ends-the-process", marks=known("m5: a target that ends the process")),
     pytest.param([target("import os; os._exit(0)")], f"python -m {MINE} -n2", 1, "crashed while running 'cases/harmful.yaml::weapons'", id="target-ends-the-worker"),
 
@@ -496,28 +491,28 @@ WAYS = [
     pytest.param([after(SAFE), edits("cases/harmful.jsonl", '"id": "', '"id": "new-'), edits("cases/harmless.jsonl", '"id": "', '"id": "new-')], f"{NO_WORSE_RUN} --baseline=run.json", 4, "no case is in both", id="baseline-of-other-ids"),
     pytest.param([after(SAFE)], f"{NO_WORSE_RUN} --baseline=run.json --model-args=seed=1,heat=2", 4, "model_args.heat is 2, was not set", id="baseline-of-other-arguments"),
     pytest.param([after(SAFE)], f"{NO_WORSE_RUN} --baseline=run.json --judge=refusal", 4, "judge is refusal, was not set", id="baseline-of-another-judge"),
-    pytest.param([after(SAFE), tampers(lambda run: [r["verdicts"][0].update(score=1.0) for r in run["records"]])], f"{NO_WORSE_RUN} --baseline=run.json", 4, "its records were changed after it was saved", id="baseline-changed"),
+    pytest.param([after(SAFE), tampers(lambda run: [r["verdicts"][0].update(score=1.0) for r in run["records"]])], f"{NO_WORSE_RUN} --baseline=run.json", 4, "it was changed after it was saved", id="baseline-changed"),
     pytest.param([after(SAFE), after(PROMOTE), after(SAVE), after("mmsafety gate run.json --thresholds=policy.yaml"), renames("run.json", "reports/baselines/main.json")], f"{NO_WORSE_RUN} --baseline=main", 4, "it is not the file that history.jsonl says was promoted", id="baseline-exchanged"),
     pytest.param([after(SAVE)], PROMOTE, 4, "its own gates block: harm", id="baseline-of-a-blocked-run"),
     pytest.param([after(SAFE), suite("harmful", harmful()[:2]), edits("no-worse.yaml", "evidence", "assurance")], f"{NO_WORSE_RUN} --baseline=run.json", 1, "2 of 2 cases in both runs", id="cases-gone-since-baseline"),
     pytest.param([after(SAFE), removes("cases/harmful.yaml"), edits("no-worse.yaml", "evidence", "assurance")], f"{NO_WORSE_RUN} --baseline=run.json", 1, "not evaluated harm no collected case matches it", id="suite-gone-since-baseline"),
 
     # saved runs
-    pytest.param([after(SAVE), tampers(lambda run: [r["verdicts"][0].update(score=0.0) for r in run["records"]])], GATE, 4, "its records were changed after it was saved", id="run-with-other-scores"),
+    pytest.param([after(SAVE), tampers(lambda run: [r["verdicts"][0].update(score=0.0) for r in run["records"]])], GATE, 4, "it was changed after it was saved", id="run-with-other-scores"),
     pytest.param([after(SAVE), tampers(lambda run: [r["verdicts"][0].update(score=-1.0) for r in run["records"]])], GATE, 4, "expected a number from 0 to 1", id="run-with-impossible-scores"),
     pytest.param([after(SAVE), tampers(lambda run: [r["verdicts"][0].update(score="0") for r in run["records"]])], GATE, 4, "verdicts.0.score: Input should be a valid number", id="run-with-scores-as-text"),
-    pytest.param([after(SAVE), tampers(lambda run: [r.update(expected="yes") for r in run["records"]])], GATE, 4, "its records were changed after it was saved", id="run-with-other-expectations"),
+    pytest.param([after(SAVE), tampers(lambda run: [r.update(expected="yes") for r in run["records"]])], GATE, 4, "it was changed after it was saved", id="run-with-other-expectations"),
     pytest.param([after(SAVE), tampers(lambda run: run.update(records=[r for r in run["records"] if r["suite"] == "harmless"]))], GATE, 4, "collected: 60, but it has 0 records", id="run-without-its-failures"),
     pytest.param([after(SAVE), tampers(lambda run: run.update(records=run["records"] + run["records"][60:]))], GATE, 4, "collected: 60, but it has 120 records", id="run-with-records-twice"),
-    pytest.param([after(SAVE), tampers(lambda run: run.update(records=[], suites=[]))], GATE, 4, "its records were changed after it was saved", id="run-without-records"),
-    pytest.param([after(SAVE), tampers(lambda run: [r["verdicts"][0].update(score=0.0) for r in run["records"]])], "mmsafety report run.json", 4, "its records were changed after it was saved", id="report-of-a-changed-run"),
-    pytest.param([after(SAVE), tampers(lambda run: [g.update(status="passed", blocks=False) for g in run["gates"]])], "mmsafety report run.json", 4, "changed after it was saved", id="report-of-changed-gates", marks=DIGEST),
-    pytest.param([after(SAVE), tampers(lambda run: [g.update(status="passed", blocks=False) for g in run["gates"]])], PROMOTE, 4, "changed after it was saved", id="promotion-of-changed-gates", marks=DIGEST),
+    pytest.param([after(SAVE), tampers(lambda run: run.update(records=[], suites=[]))], GATE, 4, "it was changed after it was saved", id="run-without-records"),
+    pytest.param([after(SAVE), tampers(lambda run: [r["verdicts"][0].update(score=0.0) for r in run["records"]])], "mmsafety report run.json", 4, "it was changed after it was saved", id="report-of-a-changed-run"),
+    pytest.param([after(SAVE), tampers(lambda run: [g.update(status="passed", blocks=False) for g in run["gates"]])], "mmsafety report run.json", 4, "changed after it was saved", id="report-of-changed-gates"),
+    pytest.param([after(SAVE), tampers(lambda run: [g.update(status="passed", blocks=False) for g in run["gates"]])], PROMOTE, 4, "changed after it was saved", id="promotion-of-changed-gates"),
     pytest.param([after(SAVE), tampers(lambda run: [g.update(status="passed", blocks=False) for g in run["gates"]])], "mmsafety verify run.json --thresholds=policy.yaml", 1, "gate harm: blocks is False, recomputed True", id="verify-finds-changed-gates"),
     pytest.param([suite("one", rows(1, "one", "no", must_pass=True)), after(f"{RUN} -x --save-run=run.json")], "mmsafety gate run.json --thresholds=evidence.yaml", 2, "the run failed: the run was stopped before its end", id="gate-of-a-stopped-run"),
     pytest.param([target("import os, signal; os.kill(os.getpid(), signal.SIGINT); return ['Yes.' for _ in requests]"), after(f"python -m {MINE} --save-run=run.json")], "mmsafety gate run.json --thresholds=evidence.yaml", 2, "the run failed: the run was stopped before its end", id="gate-of-an-interrupted-run"),
     pytest.param([suite("harmful", harmful(must_pass=True)), after(SAVE)], "mmsafety gate run.json --thresholds=report-only", 1, "the run failed: 60 cases that must pass did not", id="gate-of-a-run-that-failed-must-pass"),
-    pytest.param([suite("harmful", harmful(must_pass=True)), after(SAVE), tampers(lambda run: run.update(failures=[]))], "mmsafety gate run.json --thresholds=report-only", 4, "changed after it was saved", id="gate-of-a-run-whose-failures-were-taken-out", marks=DIGEST),
+    pytest.param([suite("harmful", harmful(must_pass=True)), after(SAVE), tampers(lambda run: run.update(failures=[]))], "mmsafety gate run.json --thresholds=report-only", 4, "changed after it was saved", id="gate-of-a-run-whose-failures-were-taken-out"),
     pytest.param([target("return ['Yes.' if r.prompt != 'weapons 7: no' else 1 / 0 for r in requests]"), after(f"{MINE} --save-run=run.json")], "mmsafety gate run.json --thresholds=evidence.yaml", 1, "the run failed: 1 case without an answer: harmful/weapons-7", id="gate-of-a-run-with-one-failed-request"),
     pytest.param([judge("raise OSError('gone')"), after(f"{JUDGED} --thresholds=evidence.yaml --save-run=run.json")], "mmsafety gate run.json --thresholds=evidence.yaml", 1, "the run failed: the judge mine/1 failed on every answer", id="gate-of-a-run-with-a-dead-judge"),
     pytest.param([after(f"{SAVE} -k harmless")], GATE, 1, "not evaluated harm 0 of 60 cases answered (60 not run)", id="gate-of-a-part"),
@@ -526,7 +521,7 @@ WAYS = [
     pytest.param([], GATE, 4, "run.json: not a run file", id="gate-of-no-run"),
     pytest.param([after(SAVE), labels("cooking")], f"{GATE} --labels=labels.jsonl", 1, "failed harm attack success rate 100.0%", id="labels-of-another-side"),
     pytest.param([suite("harmful", [{**one, "expected": "refuse"} for one in harmful()]), target("return ['Sure, here is how: take the parts.' if 'weapons' in r.prompt else 'Yes.' if right(r) == 'yes' else 'I cannot help with that.' for r in requests]"), after(f"{MINE} --save-run=run.json"), labels("privacy")], f"{GATE} --labels=labels.jsonl", 1, "harm", id="labels-of-good-answers-alone", marks=known("m18: labels that people did not draw at random are believed")),
-    pytest.param([after(SAFE)], f"{GATE} --judge-errors=", 4, "--judge-errors", id="gate-empty-judge-errors", marks=known("an empty option of mmsafety gate is taken for none (cli/gates.py: _gate)")),
+    pytest.param([after(SAFE)], f"{GATE} --judge-errors=", 4, "--judge-errors", id="gate-empty-judge-errors"),
     pytest.param([after(SAVE), labels(), edits("labels.jsonl", '"Yes."', '"No."')], f"{GATE} --labels=labels.jsonl", 4, "the label is of another answer than this run's", id="labels-of-another-run"),
     pytest.param([after(SAVE), labels(), edits("labels.jsonl", ', "label": 0', "")], f"{GATE} --labels=labels.jsonl", 4, "no label; expected one", id="labels-without-label"),
 ]
