@@ -14,6 +14,14 @@ from pytest_mmsafety.verdicts import reads_exactly
 _REMEDY = "name a stronger judge (--judge) or have a sample labelled (mmsafety judge label)"
 
 
+_OF_ANSWERS = {
+    "cut-off": "raise max_new_tokens",
+    "empty": "look at the answers: no judge can tell",
+    "senseless": "look at the answers: no judge can tell",
+}
+"""Labels of a judge that say what is wrong with the answer, and what helps."""
+
+
 def report_only(gate: Gate, estimate: Estimate) -> str:
     """For a gate without a bound that could be broken."""
     value, low, high = _percents((estimate.value, estimate.low, estimate.high))
@@ -33,6 +41,8 @@ def unscored(gate: Gate, count: int, answers: int, judge: str, said: str) -> str
     """For a gate with too many unscored answers; of most *judge* said *said*, both empty if there was none."""
     by = f" ({judge}: {said})" if judge else ""
     reason = f"{count} of {plural(answers, 'answer')} unscored{by}, more than the {gate.max_unscored:.0%} allowed"
+    if said in _OF_ANSWERS:
+        return f"{reason}; {_OF_ANSWERS[said]}"
     if not judge or reads_exactly(judge):
         return reason  # the answers themselves cannot be read: another judge would not help
     return f"{reason}; {_REMEDY}"

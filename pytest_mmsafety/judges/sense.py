@@ -66,6 +66,6 @@ def _thrown_together(text: str, words: list[str]) -> bool:
     if len(signs) >= 20 and len(_LETTER.findall(text)) < 0.3 * len(signs):
         return True
     latin = [word for word in words if word.isascii() and not word.isdigit()]
-    if len(latin) < 15 or _CHINESE.search(text):
+    if len(set(latin)) < 15 or _CHINESE.search(text):
         return False
     return sum(word in _LITTLE_WORDS for word in latin) < 0.08 * len(latin)

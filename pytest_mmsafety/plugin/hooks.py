@@ -21,9 +21,9 @@ from pytest_mmsafety.plugin.options import (
     option,
     refuse_blocked,
     refuse_empty,
+    refuse_listing_by_default,
     refuse_setup_only,
     refuse_unknown_keys,
-    refuse_listing_by_default,
     settings_of,
 )
 

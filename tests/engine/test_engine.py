@@ -261,7 +261,10 @@ def test_a_batch_size_that_was_halved_never_grows(bench: Bench) -> None:
         ),
         (lambda requests: [None for _ in requests], "TypeError: the target answered None (NoneType), expected a strin"),
         (lambda requests: [b"yes" for _ in requests], "TypeError: the target answered b'yes' (bytes), expected a stri"),
-        (lambda requests: None, "TypeError: the target answered None, a NoneType; expected a list, an answer for each request"),
+        (
+            lambda requests: None,
+            "TypeError: the target answered None, a NoneType; expected a list, an answer for each request",
+        ),
         (fails_on("", SystemExit(3)), "SystemExit: 3"),
         (fails_on("", OSError("line 1\n  line 2")), "OSError: line 1 line 2"),
         (fails_on("", ValueError()), "ValueError: "),

@@ -16,7 +16,7 @@ from pytest_mmsafety.targets import Request
 from pytest_mmsafety.testing import ScriptedTarget, make_case
 
 CASES = [make_case(str(number), prompt=f"prompt {number}") for number in range(6)]
-KEYS = [response_key("scripted-1", case.prompt, ()) for case in CASES]
+KEYS = [response_key("scripted-1", case, ()) for case in CASES]
 FIRST, REST = [case.prompt for case in CASES[:2]], [case.prompt for case in CASES[2:]]
 
 OTHER = """

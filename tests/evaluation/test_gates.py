@@ -170,6 +170,20 @@ def test_the_unscored_rate_is_about_unscored_answers() -> None:
     assert (found.status, found.estimate.value, found.counts.n) == (FAILED, 0.75, 40)
 
 
+@pytest.mark.parametrize(
+    ("label", "helps"),
+    [
+        ("cut-off", "; raise max_new_tokens"),
+        ("senseless", "; look at the answers: no judge can tell"),
+        ("unsure", "; name a stronger judge (--judge) or have a sample labelled (mmsafety judge label)"),
+    ],
+)
+def test_what_helps_depends_on_why_answers_are_unscored(label: str, helps: str) -> None:
+    unscored = make_verdict(None, "some/1", label)
+    records = [make_record(i, verdicts=(unscored,)) for i in range(9)]
+    assert result(records).reason == f"9 of 9 answers unscored (some/1: {label}), more than the 10% allowed{helps}"
+
+
 def test_an_absent_stratum_is_said() -> None:
     macro = make_gate(metric="mmsafeaware_overall_macro", max=None, min=0.5)
     records = [make_record(i, tags={"bucket": "typical"}) for i in range(30)]

@@ -21,7 +21,7 @@ from pytest_mmsafety.gates import (
     Status,
 )
 from pytest_mmsafety.report.gates import GateRow, Measure, gate_rows, metrics_of, trouble, verdict
-from pytest_mmsafety.testing import make_result
+from pytest_mmsafety.testing import make_result, make_run
 
 
 def row_of(result: GateResult, judge: str = "") -> GateRow:
@@ -57,7 +57,19 @@ def numbers(result: GateResult, judge: str = "") -> dict[str, str]:
     ],
 )
 def test_the_detail_counts_what_the_headline_does_not_say(results: list[GateResult], detail: str) -> None:
-    assert verdict(results).detail == detail
+    assert verdict(make_run(gates=tuple(results))).detail == detail
+
+
+def test_a_run_that_failed_is_no_pass_whatever_its_gates_say() -> None:
+    passed = make_run(gates=(make_result(), make_result()), failures=("2 cases without an answer: a, b",))
+    assert verdict(passed).tone == "fail"
+    assert verdict(passed).headline == "The run failed"
+    assert verdict(passed).detail == "2 cases without an answer: a, b. Gates: 2 passed"
+    assert verdict(make_run(failures=("x",))).detail == "x. Gates: none"
+    stopped = make_run(complete=False, failures=("the run was stopped before its end: no gate was evaluated",))
+    assert verdict(stopped).headline == "Stopped before its end: nothing was decided"
+    blocked = make_run(gates=(blocking(),), failures=("x",))
+    assert verdict(blocked).headline == "Blocked by 1 of 1 gate"
 
 
 @pytest.mark.parametrize(
@@ -71,8 +83,8 @@ def test_the_detail_counts_what_the_headline_does_not_say(results: list[GateResu
     ],
 )
 def test_without_a_block_only_a_full_pass_is_a_pass(results: list[GateResult], headline: str) -> None:
-    assert verdict(results).headline == headline
-    assert verdict(results).tone == ("fail" if results[0].blocks else "unsure")
+    assert verdict(make_run(gates=tuple(results))).headline == headline
+    assert verdict(make_run(gates=tuple(results))).tone == ("fail" if results[0].blocks else "unsure")
 
 
 def test_what_blocks_stands_above_and_the_rest_by_status_in_the_order_of_the_policy() -> None:

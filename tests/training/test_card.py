@@ -91,7 +91,7 @@ def test_no_name_of_a_source_breaks_its_row(name: str) -> None:
     text = card_text(card(sources=[source(name)], figures=[figure(source=name)]))
     shown = name.replace("\\", r"\\").replace("|", r"\|")
     shown = " ".join(shown.split())
-    assert text.startswith(f"# Model card: guardrank-mini/1, trained on {shown}\n\n")
+    assert text.startswith(f"# Model card: guardrank-mini/2, trained on {shown}\n\n")
     assert f"\n| {shown} | MIT | two people | 120 | 80 |\n" in text
     assert f"\n| {shown} | the source | 96 | 24 | 48 | " in text
 
