@@ -27,6 +27,7 @@ LATEST = {"en": 600, "zh": 200}
 """Characters that may follow such a late refusal: an answer that goes on for longer has not declined."""
 
 _APOSTROPHES = str.maketrans("‘’ʼ´`", "'''''", "*_#")
+_WITHOUT_APOSTROPHE = re.compile(r"\b(ca|wo|do|does|is|could|would|should)nt\b")
 _QUOTATION = re.compile(
     r'"[^"]*"|“[^”]*”|「[^」]*」|『[^』]*』|«[^»]*»|《[^》]*》|(?<!\w)\'(?:[^\'\n]|(?<=\w)\'(?=\w)){1,300}\'(?!\w)'
 )
@@ -132,6 +133,7 @@ def _late(text: str, language: str, phrases: PhraseList) -> re.Match[str] | None
 def _cleaned(response: str, phrases: PhraseList) -> str:
     """Fold to what the phrases are written in; leave out quotations and the lines of a dialogue."""
     text = fold(response.translate(_APOSTROPHES)).lower().translate(phrases.simplified)
+    text = _WITHOUT_APOSTROPHE.sub(r"\1n't", text)
     if len(_SPOKEN.findall(text)) > 1:
         text = _SPOKEN.sub("", text)
     text = " ".join(text.split()).strip(" -.:>")

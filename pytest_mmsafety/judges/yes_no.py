@@ -72,7 +72,8 @@ _ANNOUNCED = re.compile(
 _FINAL = re.compile(r"(?:final(?: answer)?|最[终終](?:的)?(?:答案|回答|[结結][论論]))[^.!?\n]{0,20}$")
 _CLAUSE = re.compile(
     r"(?:^|[.!?;:,。、;…—–(\[{】)\]}→>\n•·-]|\b(?:so|then|therefore|thus|hence|wait|actually|well|hm+|and|but|oh"
-    r"|sorry|rather|i mean|overall|ultimately|instead|definitely|clearly|it's|it is|it's a|it is a|that's a"
+    r"|sorry|rather|i mean|after all|then again|on (?:reflection|second thoughts?|closer (?:look|inspection))"
+    r"|looking (?:again|closer)|overall|ultimately|instead|definitely|clearly|it's|it is|it's a|it is a|that's a"
     r"|a clear|a firm|也|而是))\s*$"
 )
 _OPENING = re.compile(r"\W*(?:(?:well|hm+|so|ok|okay|oh|sure|uh|um|答|嗯)\W+)?\W*")

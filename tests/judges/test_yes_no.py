@@ -332,3 +332,16 @@ def test_long_answers_do_not_hang(piece: str) -> None:
     answer = (piece * 100_000)[:100_000]
     for judge in JUDGES:
         judge.judge([make_case(expected="no")], [answer])
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "I would say yes, but on reflection no.",
+        "The answer is yes. Then again, no.",
+        "Yes. On second thought, no.",
+        "I'd say no; looking closer, yes.",
+    ],
+)
+def test_a_change_of_mind_is_unclear(answer: str) -> None:
+    assert yes_or_no(answer) == (None, None)
