@@ -15,7 +15,7 @@ from pytest_mmsafety.cases import Response
 from pytest_mmsafety.errors import MmsafetyError, SetupError, plural
 from pytest_mmsafety.targets import Releasable, Remarking, Request, Target
 from pytest_mmsafety.targets.reasoning import split_reasoning
-from pytest_mmsafety.targets.time_limit import TimeLimitError, within
+from pytest_mmsafety.targets.time_limit import TimeLimit, TimeLimitError
 
 MAX_CONSECUTIVE_FAILURES = 24
 """Cases in a row that end in an error of the target before it is given up."""
@@ -42,13 +42,14 @@ class Asker:
         note: Callable[[str], None],
         timeout: float | None = None,
     ) -> None:
-        """*timeout*: seconds after which a batch is given up, and the target with it; ``None``: never."""
+        """*timeout*: seconds after which loading or a batch is given up, and the target with it; ``None``: never."""
         self._make_target = make_target
         self._target: Target | None = None
         self._batch_size = batch_size
         self._note = note
-        self._timeout = timeout
-        self._hangs = False
+        self._limit = TimeLimit(timeout)
+        self.hangs = False
+        """Whether a call of the target took too long, and still goes on."""
         self._released = False
         self._failed_in_a_row = 0
         self.fingerprint = ""
@@ -71,21 +72,27 @@ class Asker:
         if self.started or self.given_up:
             return
         try:
-            target = self._make_target()
-            self.fingerprint = target.fingerprint  # may have to read all weights, and may fail at that
-            for remark in target.remarks if isinstance(target, Remarking) else ():
-                self._note(remark)
-            self._target = target
+            self._target = self._limit.call(self._made, "not loaded")
+        except TimeLimitError as error:
+            self.hangs = True
+            self._give_up(f"--answer-timeout: {error}; it cannot be asked")
         except BaseException as error:  # noqa: BLE001 - the user's code; even its sys.exit() is a target that failed
             self._give_up(one_line(error))
 
+    def _made(self) -> Target:
+        target = self._make_target()
+        self.fingerprint = target.fingerprint  # may have to read all weights, and may fail at that
+        for remark in target.remarks if isinstance(target, Remarking) else ():
+            self._note(remark)
+        return target
+
     def release(self) -> None:
         """Have the target give its device back; the next question loads it again."""
-        if self._released or self._hangs or not isinstance(self._target, Releasable):
+        if self._released or self.hangs or not isinstance(self._target, Releasable):
             return
         self._released = True
         try:
-            self._target.release()
+            self._limit.call(self._target.release, "no end")
         except Exception as error:  # noqa: BLE001 - every answer is already here
             self._note(f"the target could not be released: {one_line(error)}")
 
@@ -129,9 +136,9 @@ class Asker:
         self._released = False
         target = self._target
         try:
-            responses = within(self._timeout, lambda: _listed(target.generate(requests), len(requests)))
+            responses = self._limit.call(lambda: _listed(target.generate(requests), len(requests)))
         except TimeLimitError as error:
-            self._hangs = True
+            self.hangs = True
             batch = plural(len(requests), "case")
             raise SetupError(f"--answer-timeout: {error} to a batch of {batch}; it cannot be asked again") from None
         seconds = (time.perf_counter() - started) / len(requests)

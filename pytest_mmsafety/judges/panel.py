@@ -15,7 +15,7 @@ from pytest_mmsafety.judges import GivesUp, Judge, has_weights
 from pytest_mmsafety.judges.registry import GROUP, LONGEST_NAME, check_judge, made, text_problem
 from pytest_mmsafety.store import Store, verdict_key
 from pytest_mmsafety.targets import Releasable
-from pytest_mmsafety.targets.time_limit import TimeLimitError, within
+from pytest_mmsafety.targets.time_limit import TimeLimit, TimeLimitError
 from pytest_mmsafety.verdicts import JUDGE_ERROR, Verdict
 
 DEFAULTS = ("yes-no", "choice", "refusal", "guardrank-mini")
@@ -30,6 +30,7 @@ class Panel:
     def __init__(self, extra: Sequence[Judge] = (), timeout: float | None = None) -> None:
         """*timeout*: seconds after which a judge's batch is given up, and the judge with it; ``None``: never."""
         self._timeout = timeout
+        self._limits: dict[str, TimeLimit] = {}
         self._hanging: dict[str, str] = {}
         """Name, with its version, and why, of judges that took too long and are not asked again."""
         self.memory: Store | None = None
@@ -52,6 +53,11 @@ class Panel:
             for name, judge in self._by_name.items()
             if isinstance(judge, GivesUp) and judge.problem
         ] + [f"the judge {name} was given up: {reason}" for name, reason in self._hanging.items()]
+
+    @property
+    def hangs(self) -> bool:
+        """Whether a judge took too long, and is still at it."""
+        return bool(self._hanging)
 
     def release(self) -> None:
         """Have judges give their devices back."""
@@ -98,7 +104,8 @@ class Panel:
         cases, responses = [case for case, _, _ in answers], [response for _, response, _ in answers]
         if judge.name not in self._hanging:
             try:
-                return within(self._timeout, lambda: _ask(judge, cases, responses))
+                limit = self._limits.setdefault(judge.name, TimeLimit(self._timeout))
+                return limit.call(lambda: _ask(judge, cases, responses))
             except TimeLimitError as error:
                 self._hanging[judge.name] = f"--judge-timeout: {error} on {plural(len(cases), 'case')}"
         return [_failed(judge, self._hanging[judge.name])] * len(cases)
