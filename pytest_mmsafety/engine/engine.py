@@ -32,11 +32,12 @@ JUDGED_AT_ONCE = 512
 
 SHUTDOWN_TIMEOUT = 10.0
 """Seconds that the end of a session waits for the current batch, which no item needs any more."""
-INTERRUPT_TIMEOUT = 5.0
-"""The same after Ctrl-C: a CI that stops a job kills it soon after."""
+INTERRUPT_TIMEOUT = 2.0
+"""The same after Ctrl-C: a CI kills a job soon after that, and the run is yet to be written."""
 
 
 _CUT_OFF = Verdict("none", "cut-off", None, "the model was still thinking when its tokens ran out: there is no answer")
+_NOT_JUDGED = Verdict("none", "not-judged", None, "the run was stopped before a judge saw the answer")
 
 
 class _Asked(NamedTuple):
@@ -86,6 +87,7 @@ class Engine:
         self._work: SimpleQueue[Sequence[Case] | None] = SimpleQueue()
         self._to_judge: SimpleQueue[list[_Answered] | None] = SimpleQueue()
         self._outcomes: dict[str, Outcome] = {}
+        self._unjudged: dict[str, _Answered] = {}
         self._pending: set[str] = set()
         self._arrived = threading.Condition()
         self._stopping = False
@@ -112,6 +114,11 @@ class Engine:
     def busy(self) -> bool:
         """Whether cases that were submitted have no outcome yet."""
         return bool(self._pending)
+
+    @property
+    def hangs(self) -> bool:
+        """After the end: whether a call of the target or of a judge goes on, which only ends with the process."""
+        return self.target.hangs or self._panel.hangs or any(thread.is_alive() for thread in self._threads)
 
     # --- called from outside
 
@@ -151,9 +158,16 @@ class Engine:
             thread.join(max(0.0, until - time.monotonic()))
         if any(thread.is_alive() for thread in self._threads):
             return  # the target hangs, and still owns the store; the threads end with the process
-        self.target.release()
-        self._panel.release()
+        if not interrupted:  # else the process ends next
+            self.target.release()
+            self._panel.release()
         self._store.close()
+
+    def left(self) -> list[Outcome]:
+        """After the end: outcomes that were not collected, and answers that no judge saw."""
+        with self._arrived:
+            unjudged = [_outcome(answer, (_NOT_JUDGED,)) for answer in self._unjudged.values()]
+            return [*self._outcomes.values(), *unjudged]
 
     # --- the thread that owns the target
 
@@ -286,6 +300,8 @@ class Engine:
 
     def _hand_over(self, answers: list[_Answered]) -> None:
         self.answered += len(answers)
+        with self._arrived:
+            self._unjudged.update({answer.asked.case.key: answer for answer in answers})
         if self._broken:
             self._fail([answer.asked for answer in answers], self._broken)
         elif self._judge_after:
@@ -331,7 +347,9 @@ class Engine:
     def _publish(self, outcomes: Sequence[Outcome]) -> None:
         with self._arrived:
             self.settled += len(outcomes)
-            self._outcomes.update({outcome.case: outcome for outcome in outcomes})
+            for outcome in outcomes:
+                self._outcomes[outcome.case] = outcome
+                self._unjudged.pop(outcome.case, None)
             self._pending.difference_update(outcome.case for outcome in outcomes)
             self._arrived.notify_all()
 

@@ -14,7 +14,7 @@ from pytest_mmsafety.plugin.artefacts import Artefacts
 from pytest_mmsafety.plugin.gate_reports import report_gates
 from pytest_mmsafety.plugin.items import GroupItem, SuiteFile
 from pytest_mmsafety.plugin.junit import name_class
-from pytest_mmsafety.plugin.keys import EARLY_STOP, OUTCOMES
+from pytest_mmsafety.plugin.keys import EARLY_STOP, LEFT, OUTCOMES
 from pytest_mmsafety.plugin.recorder import Recorder
 from pytest_mmsafety.store import Store
 from pytest_mmsafety.suites import SUITE_SUFFIXES
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from pytest_mmsafety.gates import GateResult
     from pytest_mmsafety.plugin.collected import Collected
     from pytest_mmsafety.plugin.settings import Settings
+
+WORKERS_EXIT_TIMEOUT = 4.0
+"""Seconds that workers get to end after a stop: their engine's wait, and their last word."""
 
 
 class Controller:
@@ -47,6 +50,8 @@ class Controller:
         self._started = self._complete = False
         self._session: pytest.Session | None = None
         self._began = datetime.now(UTC).isoformat(timespec="microseconds")
+        self._nodes: list[Any] = []
+        """Workers of xdist, also those that have ended."""
         self._items = 0
         """Tests besides the gates; known when the first of them has reported."""
 
@@ -180,11 +185,33 @@ class Controller:
 
     # --- what is left behind
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """xdist: a worker begins."""
+        self._nodes.append(node)
+
+    def _take_left(self, session: pytest.Session) -> None:
+        """After a stop: what was answered and no test has reported."""
+        source = session.config.stash.get(OUTCOMES, None)
+        left = [source.left] if source else [getattr(node, "workeroutput", {}).get(LEFT) for node in self._nodes]
+        for payload in filter(None, left):
+            self._recorder.take(payload)
+
+    @pytest.hookimpl(wrapper=True, trylast=True)  # xdist ends its workers within it, the terminal sums up after it
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
         """Write what was asked for, also after an interruption: what is known is kept."""
+        manager = getattr(session.config.pluginmanager.get_plugin("dsession"), "nodemanager", None)
+        if manager is not None and not self._complete:
+            manager.EXIT_TIMEOUT = WORKERS_EXIT_TIMEOUT  # instead of 10 s: a CI kills this process before that
+        result = yield
+        self._finish(session)
+        return result
+
+    def _finish(self, session: pytest.Session) -> None:
         if session.config.option.collectonly or not (self._started and any(self._library.cases)):
             return
+        if not self._complete:
+            self._take_left(session)
         if self._artefacts.wanted:
             self._write()
         failed = self._artefacts.errors or list(self._recorder.failures())

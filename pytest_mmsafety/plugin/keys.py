@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
@@ -26,7 +26,13 @@ class OutcomeSource(Protocol):
     def outcomes_of(self, cases: Sequence[Case]) -> Sequence[Outcome]:
         """Called by an item's setup: block until its cases have outcomes."""
 
+    @property
+    def left(self) -> Mapping[str, Any] | None:
+        """What no item has reported when the run was stopped, as on a report; ``None``: it was not stopped."""
 
+
+LEFT = "mmsafety_left"
+"""What a worker that was stopped gives back besides its reports."""
 LIBRARY: pytest.StashKey[Library] = pytest.StashKey()
 OUTCOMES: pytest.StashKey[OutcomeSource] = pytest.StashKey()
 EARLY_STOP: pytest.StashKey[EarlyStop] = pytest.StashKey()

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+import sys
+from collections.abc import Callable, Generator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_mmsafety.engine.batches import units
-from pytest_mmsafety.engine.engine import Engine
+from pytest_mmsafety.engine.engine import INTERRUPT_TIMEOUT, Engine
 from pytest_mmsafety.judges.panel import Panel
 from pytest_mmsafety.outcomes import Outcome
 from pytest_mmsafety.plugin.items import GroupItem, NoAnswerError
-from pytest_mmsafety.plugin.keys import EARLY_STOP
+from pytest_mmsafety.plugin.keys import EARLY_STOP, LEFT
 from pytest_mmsafety.store import Store
 
 if TYPE_CHECKING:
@@ -48,19 +50,45 @@ class Runner:
         self._early_stop: EarlyStop | None = None
         self._served: dict[str, Outcome] = {}
         """Outcomes under an early stop, also of the cases that it left out."""
+        self._session: pytest.Session | None = None
+        self._worker = ""
+        self._channel: Any = None
+        """Of a worker: to its controller."""
+        self._left: Mapping[str, Any] | None = None
+
+    @property
+    def left(self) -> Mapping[str, Any] | None:
+        """What no item has reported when the run was stopped, as on a report; ``None``: it was not stopped."""
+        return self._left
 
     @pytest.hookimpl(wrapper=True, trylast=True)  # registered after the controller: the engine ends before it evaluates
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
         """Selection is final now."""
+        self._session = session
         items = [item for item in session.items if isinstance(item, GroupItem) and item.cases]
         if not items or session.config.option.collectonly:
             return (yield)
+        self._engine = self._plan(session, items)
+        stopped = True
+        try:
+            result = yield
+            stopped = False
+            return result
+        finally:
+            self._end(self._engine, stopped=stopped)
+
+    def _plan(self, session: pytest.Session, items: Sequence[GroupItem]) -> Engine:
+        """Make the engine; a single process gives it all work at once."""
+        self._worker = getattr(session.config, "workerinput", {}).get("workerid", "")
+        self._channel = _channel(session.config) if self._worker else None
         after = self._settings.judge_phase == "after"
         store, batch_size = Store(self._settings.store), self._settings.batch_size
         if self._settings.fresh:
             store.ask_anew(self._settings.asked)
         timeout = self._settings.answer_timeout
-        self._engine = Engine(self._make_target, self.panel, store, batch_size, judge_after=after, timeout=timeout)
+        engine = self._engine = Engine(
+            self._make_target, self.panel, store, batch_size, judge_after=after, timeout=timeout
+        )
         self._early_stop = session.config.stash.get(EARLY_STOP, None)
         numbers = units([len(item.cases) for item in items], batch_size, self._workers, whole=after)
         for item, number in zip(items, numbers, strict=True):
@@ -73,17 +101,35 @@ class Runner:
                 self._submit(number)
         if self._progress:
             self._progress.start(sum(len(item.cases) for item in items))
-        stopped = True
+        return engine
+
+    def _end(self, engine: Engine, *, stopped: bool) -> None:
+        """*stopped*: by Ctrl-C, or by the first failure under -x."""
+        if stopped and self._progress and engine.busy:
+            self._progress.say(
+                f"interrupted: waiting {INTERRUPT_TIMEOUT:g} s for the batch in hand (Ctrl-C again to drop it)"
+            )
+        if self._progress:
+            self._progress.finish()
         try:
-            result = yield
-            stopped = False
-            return result
-        finally:
-            if stopped and self._progress and self._engine.busy:  # Ctrl-C, or the first failure under -x
-                self._progress.say("interrupted: waiting 5 s for the batch in hand (Ctrl-C again to drop it)")
-            if self._progress:
-                self._progress.finish()
-            self._engine.close(interrupted=stopped)
+            engine.close(interrupted=stopped)
+        finally:  # also after a second Ctrl-C
+            if stopped:
+                self._left = self._payload(engine, [*self._served.values(), *engine.left()])
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """A worker that was stopped says with its last word what it knows."""
+        if self._left and (last_word := getattr(session.config, "workeroutput", None)) is not None:
+            last_word[LEFT] = self._left
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_unconfigure(self) -> None:
+        """A process whose threads hang would not end; it is ours only if pytest is its command."""
+        command = Path(sys.argv[0]).stem in {"pytest", "py.test", "__main__"}
+        if command and self._session and self._engine and self._engine.hangs:
+            from pytest_mmsafety.targets.time_limit import end_in_time
+
+            end_in_time(int(self._session.exitstatus))
 
     def prepare(self, cases: Sequence[Case]) -> None:
         """Called at collection: make the judges that *cases* name. Raises :class:`SetupError`."""
@@ -131,9 +177,21 @@ class Runner:
         )
 
     def _tick(self) -> None:
+        if self._channel is not None:
+            self._heed_controller()
         if self._progress and self._engine:
             after = self._settings.judge_phase == "after"
             self._progress.show(max(self._engine.settled, self._engine.answered if after else 0))
+
+    def _heed_controller(self) -> None:
+        """End with it: xdist itself only notices between two items."""
+        try:
+            self._channel.waitclose(0)
+        except self._channel.TimeoutError:
+            return
+        except EOFError:  # it was killed
+            pass
+        raise KeyboardInterrupt
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -145,20 +203,28 @@ class Runner:
             report.longrepr = str(call.excinfo.value)  # Item.repr_failure is only asked about the call phase
             report.mmsafety_reasons = call.excinfo.value.reasons  # type: ignore[attr-defined]
         if isinstance(item, GroupItem) and self._engine and call.when == "setup":
-            payload: dict[str, Any] = {
-                "outcomes": [outcome.to_dict() for outcome in item.outcomes],
-                "notes": list(self._engine.notes),
-                "calls": self._engine.target.calls,
-                "target": self._engine.target.name,
-                "fingerprint": self._engine.target.fingerprint,
-                "judges": self._engine.judges,
-                "worker": getattr(item.config, "workerinput", {}).get("workerid", ""),
-            }
-            report.mmsafety = payload  # type: ignore[attr-defined]
+            report.mmsafety = self._payload(self._engine, item.outcomes)  # type: ignore[attr-defined]
         if isinstance(item, GroupItem) and item.outcomes and call.when == "call":
             report.mmsafety_letter = _letter(item.outcomes)  # type: ignore[attr-defined]
             item.outcomes = ()
         return report
+
+    def _payload(self, engine: Engine, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+        """Builtins only: it may go to another process."""
+        return {
+            "outcomes": [outcome.to_dict() for outcome in outcomes],
+            "notes": list(engine.notes),
+            "calls": engine.target.calls,
+            "target": engine.target.name,
+            "fingerprint": engine.target.fingerprint,
+            "judges": engine.judges,
+            "worker": self._worker,
+        }
+
+
+def _channel(config: pytest.Config) -> Any:
+    """To the controller, from a worker of xdist."""
+    return next((plugin.channel for plugin in config.pluginmanager.get_plugins() if hasattr(plugin, "torun")), None)
 
 
 def _letter(outcomes: Sequence[Outcome]) -> list[str]:

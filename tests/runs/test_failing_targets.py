@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from typing import Any
 
 import pytest
 from project import BOTH_WAYS, Project, plain, row, usage_error
@@ -110,6 +111,64 @@ def test_a_target_that_hangs_is_given_up_after_its_time(project: Project, worker
     assert set(errors) <= {"", reason}
 
 
+@pytest.mark.parametrize("where", ["__init__", "fingerprint"])
+def test_a_target_that_hangs_before_it_is_asked_is_given_up(project: Project, where: str) -> None:
+    project.pytester.makepyfile(
+        stuck=f"""
+        import time
+        class Target:
+            name = "stuck"
+            def __init__(self):
+                time.sleep(600 * ({where!r} == "__init__"))
+            @property
+            def fingerprint(self):
+                time.sleep(600)
+            def generate(self, requests):
+                return ["yes" for _ in requests]
+        """
+    )
+    project.suite([row(1)])
+    result = project.run("cases", "--answer-timeout=0.5", model="stuck:Target")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    reason = "--answer-timeout: not loaded within 0.5 s; it cannot be asked"
+    result.stdout.fnmatch_lines([f"note:   the target was given up: {reason}"])
+
+
+def test_a_time_limit_keeps_a_target_in_its_thread(project: Project) -> None:
+    project.pytester.makepyfile(
+        bound="""
+        import threading
+        class Target:
+            name = "bound"
+            def __init__(self):
+                self.thread = threading.get_ident()
+            def generate(self, requests):
+                assert threading.get_ident() == self.thread
+                return ["yes" for _ in requests]
+        """
+    )
+    project.suite([row(i) for i in range(3)])
+    result = project.run_here("cases", "--answer-timeout=60", "--batch-size=1", model="bound:Target")
+    result.stdout.fnmatch_lines(["*3 answered, *0 errors*3 target calls"])
+
+
+def test_the_process_ends_although_threads_of_the_target_hang(project: Project) -> None:
+    project.pytester.makepyfile(
+        pool="""
+        import time
+        from concurrent.futures import ThreadPoolExecutor
+        POOL = ThreadPoolExecutor(2)
+        def answer(requests):
+            return list(POOL.map(lambda request: time.sleep(600), requests))
+        """
+    )
+    project.suite([row(1)])
+    command = [sys.executable, "-m", "pytest", "--model=pool:answer", "cases", "--answer-timeout=0.5"]
+    done = subprocess.run(command, cwd=project.path, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == pytest.ExitCode.TESTS_FAILED
+    assert "1 error in " in done.stdout.splitlines()[-1]
+
+
 @BOTH_WAYS
 def test_a_judge_that_hangs_is_given_up_and_the_others_go_on(project: Project, workers: tuple[str, ...]) -> None:
     project.pytester.makepyfile(
@@ -163,8 +222,12 @@ def test_forked_tests_are_refused(project: Project) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-@BOTH_WAYS
-def test_ctrl_c_does_not_wait_for_a_target_that_hangs(project: Project, workers: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("workers", "send"),
+    [((), os.kill), (("-n2",), os.killpg), (("-n2",), os.kill)],
+    ids=["one-process", "n2", "n2-controller-only"],
+)
+def test_ctrl_c_does_not_wait_for_a_target_that_hangs(project: Project, workers: tuple[str, ...], send: Any) -> None:
     project.pytester.makepyfile(
         stuck="""
         import time
@@ -185,8 +248,11 @@ def test_ctrl_c_does_not_wait_for_a_target_that_hangs(project: Project, workers:
     while not (project.path / "hangs").exists():
         assert process.poll() is None
         time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGINT)
+    send(process.pid, signal.SIGINT)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == pytest.ExitCode.INTERRUPTED
     assert "every answer so far is in the store (2 answers of this session)" in output
-    assert not load_run(project.path / "run.json").complete
+    assert "cases:  2 answered" in output
+    run = load_run(project.path / "run.json")
+    assert not run.complete
+    assert sum(record.response == "yes" for record in run.records) == 2

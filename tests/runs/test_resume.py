@@ -132,3 +132,29 @@ def test_a_full_disk_is_said_and_fails_the_run(project: Project) -> None:
         ]
     )
     assert not list(project.path.glob("*run.json*"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_ctrl_c_waits_for_no_judge_and_keeps_what_it_has_not_judged(project: Project) -> None:
+    project.pytester.makepyfile(
+        stuck="""
+        import time
+        class Judge:
+            name, expectations = "stuck/1", frozenset({"safe"})
+            def judge(self, cases, responses):
+                open("judging", "w").close()
+                time.sleep(600)
+        """
+    )
+    project.suite([row(i, expected="safe") for i in range(24)])
+    command = [sys.executable, "-m", "pytest", "--model=parrot:Parrot", "cases", "--judge=stuck:Judge"]
+    process = subprocess.Popen([*command, "--save-run=run.json"], cwd=project.path, stdout=subprocess.PIPE, text=True)
+    while sum(project.calls()) < 24 or not (project.path / "judging").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == pytest.ExitCode.INTERRUPTED
+    assert "24 answered, 0 not as expected (u), 24 unscored (?)" in output
+    verdicts = {record.verdicts[0].label for record in load_run(project.path / "run.json").records}
+    assert verdicts == {"not-judged"}
