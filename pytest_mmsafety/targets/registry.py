@@ -17,7 +17,7 @@ from typing import Any
 
 from pytest_mmsafety.cases import Response
 from pytest_mmsafety.errors import SetupError, nearest
-from pytest_mmsafety.targets import Fetchable, Releasable, Request, Target
+from pytest_mmsafety.targets import Fetchable, Releasable, Remarking, Request, Target
 
 GROUP = "mmsafety.targets"
 
@@ -119,6 +119,10 @@ class _Users:
     def generate(self, requests: Sequence[Request]) -> Sequence[str | Response]:
         answers: Sequence[str | Response] = self._target.generate(requests)
         return answers
+
+    @property
+    def remarks(self) -> Sequence[str]:
+        return self._target.remarks if isinstance(self._target, Remarking) else ()
 
     def release(self) -> None:
         if isinstance(self._target, Releasable):

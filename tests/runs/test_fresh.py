@@ -66,3 +66,22 @@ def test_what_the_model_was_given_is_in_the_run_once_a_suite(project: Project) -
         assert suite.rendered.startswith("<user>number ")
         result.stdout.fnmatch_lines(["note: *3 of 3 answers cut at the limit of tokens*raise max_new_tokens"])
         assert ("THE TARGET WAS NOT ASKED" in result.stdout.str()) is not asked
+
+
+def test_the_limit_of_a_suite_and_remarks_of_a_target_reach_where_they_belong(project: Project) -> None:
+    project.pytester.makepyfile(
+        limited="""
+        class Target:
+            name = fingerprint = "limited"
+            remarks = ["it was made for tests"]
+            def generate(self, requests):
+                return [f"yes, in {request.max_new_tokens}" for request in requests]
+        """
+    )
+    project.suite([row(1)], max_new_tokens=8)
+    result = project.run_here("cases", "--save-run=run.json", model="limited:Target")
+    result.stdout.fnmatch_lines(["note:   it was made for tests"])
+    assert load_run(project.path / "run.json").records[0].response == "yes, in 8"
+    project.suite([row(1)], max_new_tokens=9)
+    project.run_here("cases", "--save-run=run.json", model="limited:Target")
+    assert load_run(project.path / "run.json").records[0].response == "yes, in 9", "not the stored one"
