@@ -51,6 +51,39 @@ class Response:
     """What the model was given: the request in its chat template; empty: not known."""
 
 
+Parameter = str | int | tuple[int, ...]
+"""A value that a perturbation is told besides its strength."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One perturbation with all that it was told: printable, and enough to do it again."""
+
+    name: str
+    """One of :data:`pytest_mmsafety.perturbations.PERTURBATIONS`."""
+    strength: float
+    """0 to 1; 0 changes nothing."""
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """``role-play 0.35 (voice=actor)``."""
+        told = ", ".join(f"{name}={_short(value)}" for name, value in sorted(self.parameters.items()))
+        return f"{self.name} {self.strength:g}" + (f" ({told})" if told else "")
+
+
+def _short(value: Parameter) -> str:
+    return "+".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageEdit:
+    """What a change does to the images of a case."""
+
+    change: Change
+    text: str = ""
+    """What is drawn; known once the prompt that it comes from is."""
+
+
 def is_expectation(value: str) -> bool:
     """Whether *value* is one of :data:`EXPECTATIONS` or an option letter."""
     return value in EXPECTATIONS or re.fullmatch("[A-H]", value) is not None
@@ -80,6 +113,8 @@ class Case:
     """Which of several answers to the same case this is about, from 1."""
     max_new_tokens: int | None = None
     """Limit of its answer, where the target was given none; ``None``: the target's own."""
+    edits: tuple[ImageEdit, ...] = ()
+    """Changes of the images, in order, that are made when they are decoded."""
     skip: str = ""
     """Why the case cannot be asked, for a person; empty: it can."""
     skip_kind: SkipKind = ""
