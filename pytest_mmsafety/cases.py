@@ -10,6 +10,9 @@ from typing import Literal
 #: Tags with a name of their own; a suite adds others (technique, bucket, ...) under ``tags:``.
 STANDARD_TAGS = ("benchmark", "dimension", "category", "modality", "language", "aspect")
 
+PLAIN = "plain"
+"""The tag that names the same case without a technique, by its id in the same suite."""
+
 #: The two directions in which a model can fail, as values of the tag ``aspect``.
 VULNERABILITY = "vulnerability"
 OVER_REFUSAL = "over-refusal"

@@ -62,6 +62,11 @@ class Gate:
         return matches(self.where, suite, tags) and METRICS[self.metric].stratum(tags) is not None
 
     @property
+    def judged_by(self) -> str:
+        """Whose verdicts count, without the version; empty: the first verdict of each case."""
+        return self.judge or METRICS[self.metric].judge
+
+    @property
     def bound(self) -> float | None:
         """``max`` or ``min``, unless every value keeps it."""
         return None if self.max == 1 or self.min == 0 else self.max if self.min is None else self.min

@@ -147,6 +147,15 @@ class Engine:
                 self._arrived.wait(every)
             tick()
 
+    def judge_again(self, cases: Sequence[Case], outcomes: Sequence[Outcome]) -> None:
+        """Have answers that were given before judged as answers to *cases*, which :meth:`collect` then waits for."""
+        with self._arrived:
+            self._pending.update(case.key for case in cases)
+        if self._broken:
+            self._publish([Outcome(case.key, error=self._broken) for case in cases])
+        else:
+            self._to_judge.put([_given(case, outcome) for case, outcome in zip(cases, outcomes, strict=True)])
+
     def close(self, *, interrupted: bool = False) -> None:
         """End after the batch in hand, so that no answer is lost; one that takes too long is dropped."""
         with self._arrived:
@@ -261,7 +270,7 @@ class Engine:
             self._publish([Outcome(case.key, skipped=case.skip, skip_kind=case.skip_kind)])
             return None
         try:
-            digests = self._images.digests(case.images)
+            digests = self._images.digests(case)
         except ImageError as error:
             self._publish([_unreadable(case, error)])
             return None
@@ -273,7 +282,7 @@ class Engine:
         ready: list[tuple[_Asked, Request]] = []
         for ask in asks:
             try:
-                images = self._images.decoded(ask.case.images)
+                images = self._images.decoded(ask.case)
             except ImageError as error:
                 self._publish([_unreadable(ask.case, error, ask.image_digests)])
             else:
@@ -374,6 +383,21 @@ def _outcome(answer: _Answered, verdicts: tuple[Verdict, ...]) -> Outcome:
         seconds=answer.seconds,
         stored=answer.stored,
     )
+
+
+def _given(case: Case, outcome: Outcome) -> _Answered:
+    """An outcome's answer as one to *case*."""
+    assert outcome.response is not None
+    response = Response(
+        outcome.response,
+        outcome.reasoning,
+        outcome.end,
+        outcome.prompt_tokens,
+        outcome.answer_tokens,
+        outcome.rendered,
+    )
+    asked = _Asked(case, outcome.image_digests, "")
+    return _Answered(asked, response, outcome.seconds, stored=outcome.stored, created=outcome.answered)
 
 
 def _restored(ask: _Asked, answer: Answer) -> _Answered:

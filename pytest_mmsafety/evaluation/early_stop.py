@@ -196,7 +196,7 @@ class _Test:
     def _add(self, cluster: Sequence[tuple[Case, Outcome]]) -> None:
         metric, total, size = METRICS[self.gate.metric], 0.0, 0.0
         for case, outcome in cluster:
-            score = score_by(outcome.verdicts, self.gate.judge)
+            score = score_by(outcome.verdicts, self.gate.judged_by)
             value = None if outcome.response is None else metric.value(score)
             self.asked += 1
             self.errors += outcome.response is None

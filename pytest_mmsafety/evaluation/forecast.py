@@ -23,7 +23,7 @@ def gates_likely_unevaluated(
     """
     asked_of = [(case, *_abstains(case, panel, errors)) for case in cases if not case.skip]
     for gate in gates:
-        if gate.judge or METRICS[gate.metric].counts_unscored:
+        if gate.judged_by or METRICS[gate.metric].counts_unscored:
             continue
         asked = [(judge, share) for case, judge, share in asked_of if gate.applies_to(case.suite, case.tags)]
         unscored: dict[str, float] = defaultdict(float)

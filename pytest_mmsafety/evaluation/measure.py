@@ -207,12 +207,12 @@ def _change(scope: Scope) -> tuple[Estimate, Comparison] | str:
     if not both.any():
         return "no answered case of the baseline is the same (key, prompt, expectation, images)"
     scored = both & known(scope.scores)
-    scored &= known(_at(earlier.scores(gate.judge), index, both))
+    scored &= known(_at(earlier.scores(gate.judged_by), index, both))
     lost = 0 if metric.counts_unscored else int(both.sum() - scored.sum())
     if lost > gate.max_unscored * both.sum():
         reason = f"{lost} of {plural(int(both.sum()), 'case')} unscored in one of the runs, more than the "
         return f"{reason}{gate.max_unscored:.0%} allowed"
-    now, then = scope.values, _at(earlier.values(metric, gate.judge), index, both)
+    now, then = scope.values, _at(earlier.values(metric, gate.judged_by), index, both)
     pairs = both & known(now) & known(then)
     if reason := obstacles.absent_strata(scope, pairs, "case scored in both runs"):
         return reason

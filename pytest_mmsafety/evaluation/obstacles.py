@@ -110,14 +110,14 @@ def _unscored_stratum(scope: Scope) -> str:
 
 def judge_failed(scope: Scope) -> bool:
     """Whether the judge failed on every answer of the gate: then they could not be judged, which is no doubt."""
-    verdicts = [verdict_by(record.verdicts, scope.gate.judge) for record in scope.records(scope.answered)]
+    verdicts = [verdict_by(record.verdicts, scope.gate.judged_by) for record in scope.records(scope.answered)]
     return bool(verdicts) and all(verdict and verdict.label == JUDGE_ERROR for verdict in verdicts)
 
 
 def _most_abstaining(scope: Scope) -> tuple[str, str]:
     """The judge that left most of them unscored, and what it said of most; both empty if no judge did."""
     records = scope.records(scope.answered & ~scope.scored)
-    verdicts = (verdict_by(record.verdicts, scope.gate.judge) for record in records)
+    verdicts = (verdict_by(record.verdicts, scope.gate.judged_by) for record in records)
     said = Counter((verdict.judge, verdict.label) for verdict in verdicts if verdict)
     return next((by for by, _ in said.most_common(1)), ("", ""))
 

@@ -143,7 +143,7 @@ def family_sizes(gates: Sequence[Gate]) -> dict[str, int]:
 def assumed_from(gate: Gate, records: Sequence[Record]) -> Assumptions | None:
     """How alike the cases of a cluster were in an earlier run; ``None`` if it scored no case of *gate*."""
     table, metric = Table(records), METRICS[gate.metric]
-    values = table.values(metric, gate.judge)
+    values = table.values(metric, gate.judged_by)
     counts = table.where(gate.where) & (table.strata(metric) >= 0) & (table.state == ANSWERED) & ~np.isnan(values)
     if not counts.any():
         return None

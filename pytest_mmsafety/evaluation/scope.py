@@ -88,7 +88,7 @@ class Scope:
     @cached_property
     def scores(self) -> Floats:
         """Of every record by the gate's judge; NaN: unscored."""
-        return self.table.scores(self.gate.judge)
+        return self.table.scores(self.gate.judged_by)
 
     @cached_property
     def scored(self) -> Mask:
@@ -97,7 +97,7 @@ class Scope:
     @cached_property
     def values(self) -> Floats:
         """What every record contributes to the metric, 0 to 1; NaN: nothing."""
-        return self.table.values(self.metric, self.gate.judge)
+        return self.table.values(self.metric, self.gate.judged_by)
 
     @cached_property
     def counts(self) -> Counts:
@@ -113,7 +113,7 @@ class Scope:
     @cached_property
     def judges(self) -> tuple[Ints, Sequence[str]]:
         """The judge whose verdict counts, of every record, as an index into the names; -1 where there is none."""
-        return self.table.judges(self.gate.judge)
+        return self.table.judges(self.gate.judged_by)
 
     @cached_property
     def under_zero_tolerance(self) -> Mask:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pytest_mmsafety.baselines import same_content
-from pytest_mmsafety.metrics import Metric
+from pytest_mmsafety.metrics import ATTACK, Metric
 from pytest_mmsafety.run import Record
 from pytest_mmsafety.statistics.estimates import Floats, Ints, Mask
 from pytest_mmsafety.verdicts import score_by, verdict_by
@@ -99,7 +99,10 @@ class Table:
                 if all(value in known for value, (_, known) in zip(values, columns, strict=True)):
                     here = [column == known[value] for value, (column, known) in zip(values, columns, strict=True)]
                     stratum[np.logical_and.reduce(here)] = names[name]
-        return np.where(self.where({tag: (value,) for tag, value in metric.where.items()}), stratum, -1)
+        counts = self.where({tag: (value,) for tag, value in metric.where.items()})
+        if not metric.of_attacks:
+            counts &= self._tag(ATTACK)[0] < 0
+        return np.where(counts, stratum, -1)
 
     def _tag(self, tag: str) -> tuple[Ints, dict[str, int]]:
         """Number of each record's value (-1 without the tag), and the numbers of the values."""

@@ -118,7 +118,7 @@ def _wants(run: Run, result: GateResult, baseline: Run | None) -> str:
         return f"it compares with the baseline {settings.baseline} (--baseline)"
     metric = METRICS[gate.metric]
     if settings.judge_errors and not metric.counts_unscored and not metric.given:
-        verdicts = (verdict_by(r.verdicts, gate.judge) for r in run.records if gate.applies_to(r.suite, r.tags))
+        verdicts = (verdict_by(r.verdicts, gate.judged_by) for r in run.records if gate.applies_to(r.suite, r.tags))
         judges = {verdict.judge for verdict in verdicts if verdict} & set(settings.judge_errors)
         if judges:
             return f"it was corrected for the errors of {', '.join(sorted(judges))}"

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 
+from pytest_mmsafety.cases import PLAIN
 from pytest_mmsafety.report.interval_plot import Picture, change_axis, draw, point_interval, points
 from pytest_mmsafety.report.text import percent
 from pytest_mmsafety.run import Record, Run
 from pytest_mmsafety.statistics.estimates import clustered_difference
 
-PLAIN = "plain"
-"""The tag that names a case's plain twin, by its id in the same suite."""
 MAX_ROWS = 40
 _ALPHA = 0.05
 

@@ -188,7 +188,7 @@ def _numbers(result: GateResult, judges: str) -> Iterator[tuple[str, str]]:
     yield "Rule", _rule(gate)
     yield "Confidence", f"{100 * (1 - gate.alpha):.10g}\N{NO-BREAK SPACE}%"
     yield "Family", f"{gate.family}, over all gates with the rule {gate.rule}" if result.p_value is not None else ""
-    yield "Judged by", gate.judge or judges
+    yield "Judged by", gate.judged_by or judges
     yield "Needs", ", ".join(_needs(gate))
     yield "Zero tolerance", "; ".join(_filter(accepted) for accepted in gate.zero_tolerance)
 

@@ -1,0 +1,125 @@
+"""The cases that an attack adds to a suite: groups of their own beside those of the suite."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from pytest_mmsafety.attacks.settings import SEARCH, SWEEP, AttackSettings
+from pytest_mmsafety.cases import PLAIN, Case, Change
+from pytest_mmsafety.errors import SetupError, plural
+from pytest_mmsafety.metrics import ATTACK
+from pytest_mmsafety.perturbations import perturb
+from pytest_mmsafety.suites import Suite
+
+MARK = "@"
+"""Between the id of a case, or the name of a group, and how it is attacked."""
+ORIGINAL = "original"
+"""The tag that names the case that is attacked, as suite/id."""
+HALF = "half"
+"""The tag of cases under a universal attack: ``chosen-on`` or ``held-out``."""
+
+
+def attacked(suite: Suite, settings: AttackSettings) -> Suite:
+    """The suite with the groups that ``--attack`` adds. Raises :class:`SetupError` for too small a budget."""
+    groups = dict(_groups(suite, settings))
+    return replace(
+        suite,
+        cases=(*suite.cases, *(case for cases in groups.values() for case in cases)),
+        groups={**suite.groups, **groups},
+    )
+
+
+def original_of(case: Case) -> Case:
+    """The case that *case*, one of a search, attacks."""
+    tags = {tag: value for tag, value in case.tags.items() if tag not in (ATTACK, ORIGINAL, HALF)}
+    return replace(case, id=case.tags[ORIGINAL].removeprefix(f"{case.suite}/"), tags=tags)
+
+
+def _groups(suite: Suite, settings: AttackSettings) -> Iterator[tuple[str, tuple[Case, ...]]]:
+    groups = suite.groups if settings.mode in (SEARCH, SWEEP) else _by_aspect(suite)
+    for name, cases in groups.items():
+        own = [case for case in cases if case.sample == 1 and ATTACK not in case.tags and not case.skip]
+        if not own:
+            continue
+        made = _swept(own, settings) if settings.mode == SWEEP else _searched(own, settings)
+        if made:
+            yield f"{name}{MARK}{settings.mode}", made
+
+
+def _by_aspect(suite: Suite) -> Mapping[str, Sequence[Case]]:
+    """A universal change is looked for over the whole suite, but in one direction."""
+    groups: dict[str, list[Case]] = {}
+    for case in suite.cases:
+        groups.setdefault(case.tags.get("aspect", "all"), []).append(case)
+    return groups
+
+
+def _searched(cases: Sequence[Case], settings: AttackSettings) -> tuple[Case, ...]:
+    if settings.calls_of_case(len(cases)) < 1:
+        raise SetupError(
+            f"--attack: {settings.calls} calls for a group of {plural(len(cases), 'case')} of {cases[0].suite}; "
+            "expected at least one a case"
+        )
+    halves = {} if settings.mode == SEARCH else _halves(cases)
+    return tuple(
+        replace(
+            case,
+            id=f"{case.id}{MARK}{settings.mode}",
+            must_pass=False,
+            tags={**case.tags, ATTACK: settings.mode, ORIGINAL: case.key, **halves.get(case.id, {})},
+        )
+        for case in cases
+    )
+
+
+def _halves(cases: Sequence[Case]) -> dict[str, dict[str, str]]:
+    """Id -> its half. Whole clusters, in an order that only their names decide, alternate."""
+    clusters = {_cluster(case) for case in cases}
+    order = {name: i for i, name in enumerate(sorted(clusters, key=_shuffled))}
+    return {case.id: {HALF: "held-out" if order[_cluster(case)] % 2 else "chosen-on"} for case in cases}
+
+
+def _cluster(case: Case) -> str:
+    return case.cluster or "\0".join(case.images) or case.id
+
+
+def _shuffled(name: str) -> bytes:
+    return hashlib.sha256(name.rpartition("/")[2].encode()).digest()
+
+
+def _swept(cases: Sequence[Case], settings: AttackSettings) -> tuple[Case, ...]:
+    """Every technique alone at every strength, on as many cases as the calls allow: the same ones for each."""
+    changes = [Change(name, strength) for name in settings.techniques for strength in settings.strengths]
+    most = settings.calls // len(changes)
+    if not most:
+        raise SetupError(
+            f"--attack: {settings.calls} calls a group; a sweep of {plural(len(settings.techniques), 'technique')} at "
+            f"{plural(len(settings.strengths), 'strength')} needs at least {len(changes)}"
+        )
+    chosen = set(sorted((case.id for case in cases), key=_shuffled)[:most])
+    return tuple(made for case in cases if case.id in chosen for change in changes if (made := _changed(case, change)))
+
+
+def _changed(case: Case, change: Change) -> Case | None:
+    """``None`` if the change leaves the case as it is."""
+    variant = perturb(case, [change])
+    if (variant.prompt, variant.expected, variant.edits) == (case.prompt, case.expected, case.edits):
+        return None
+    tags = {
+        **case.tags,
+        ATTACK: SWEEP,
+        PLAIN: case.id,
+        "perturbation": change.name,
+        "strength": f"{change.strength:g}",
+        "technique": f"{change.name} {change.strength:g}",
+    }
+    images = "+".join(path.rpartition("/")[2] for path in case.images)
+    return replace(
+        variant,
+        id=f"{case.id}{MARK}{change.name}-{change.strength:g}",
+        must_pass=False,
+        cluster=case.cluster or images or case.key,
+        tags=tags,
+    )

@@ -1,0 +1,108 @@
+"""One change that breaks most cases at once: chosen on one half of the clusters, measured on the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import chain
+from typing import TypeVar
+
+from pytest_mmsafety.attacks.attempts import Attempt, Probe, Steps
+from pytest_mmsafety.attacks.compositions import Composition, all_parameters, explored
+from pytest_mmsafety.attacks.settings import AttackSettings
+from pytest_mmsafety.attacks.shrinking import Waves, fewest, shrunk
+from pytest_mmsafety.cases import Case, Change
+from pytest_mmsafety.perturbations import perturb
+
+_T = TypeVar("_T")
+
+KEPT = 0.9
+"""Share of the flips of a change that a simpler one must keep to be taken instead."""
+
+
+class UniversalSearch:
+    """The search for one change over many cases of one direction.
+
+    Choosing the best of many changes makes its rate on the cases that it was chosen on too high; hence the halves.
+    """
+
+    def __init__(self, chosen_on: Sequence[Case], held_out: Sequence[Case], settings: AttackSettings) -> None:
+        self._chosen_on = chosen_on
+        self._held_out = held_out
+        self._settings = settings
+        self._live: Sequence[Case] = ()
+        """The cases that it is chosen on, but for those that fail as they stand."""
+        self._flips: dict[Composition, int] = {}
+        """How many of them a change flips."""
+        self.calls = 0
+        self.clean: dict[str, Attempt] = {}
+        """Every case as it stands, by its id."""
+        self.best: Composition = ()
+        """The change; empty: none flipped a case."""
+        self.after: dict[str, Attempt] = {}
+        """Every case after the change, by its id."""
+        self.done = False
+
+    def steps(self) -> Steps[None]:
+        """The whole search."""
+        everything = [*self._chosen_on, *self._held_out]
+        self.clean = yield from self._asked(everything, ())
+        self._live = [case for case in self._chosen_on if not self._fails(self.clean[case.id])]
+        if self._live:
+            for changes in self._candidates():
+                if not self._affordable(1):
+                    break
+                yield from self._count(changes)
+            yield from self._choose()
+        if self.best:
+            self.after = yield from self._asked(everything, self.best)
+        self.done = True
+
+    def _candidates(self) -> Iterator[Composition]:
+        techniques = self._settings.techniques
+        alone = ((Change(name, 1.0),) for name in techniques)
+        return chain(alone, explored({name: all_parameters(name) for name in techniques}))
+
+    def _choose(self) -> Steps[None]:
+        """The change that flips most, and then the simplest one that keeps nearly all of that."""
+        best = max(self._flips, key=lambda changes: (self._flips[changes], -len(changes)), default=())
+        if not self._flips.get(best):
+            return
+        self.best = best
+        needed = KEPT * self._flips[best]
+        (self.best, *_) = (yield from self._keeping(fewest(best), needed)) or [best]
+        self.best = (yield from self._keeping(shrunk(self.best, lambda *_: 0), needed)) or self.best
+
+    def _keeping(self, waves: Waves[_T], needed: float) -> Steps[_T | None]:
+        """Drive a shrinker; ``None`` when the calls do not suffice."""
+        try:
+            wave = next(waves)
+            while self._affordable(len(wave)):
+                for changes in wave:
+                    yield from self._count(changes)
+                wave = waves.send([self._flips[changes] >= needed for changes in wave])
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+        return None
+
+    def _affordable(self, changes: int) -> bool:
+        """Whether so many changes can be tried, and the last one be measured on every case."""
+        wanted = changes * len(self._live) + len(self._chosen_on) + len(self._held_out)
+        return self.calls + wanted <= self._settings.calls
+
+    def _count(self, changes: Composition) -> Steps[None]:
+        if changes not in self._flips:
+            attempts = yield from self._asked(self._live, changes)
+            self._flips[changes] = sum(self._flipped(id_, attempt) for id_, attempt in attempts.items())
+
+    def _asked(self, cases: Sequence[Case], changes: Composition) -> Steps[dict[str, Attempt]]:
+        """Id -> what comes of these changes of the case."""
+        self.calls += len(cases)
+        attempts = yield [Probe(case, perturb(case, changes)) for case in cases]
+        return {case.id: replace(attempt, changes=changes) for case, attempt in zip(cases, attempts, strict=True)}
+
+    def _flipped(self, id_: str, attempt: Attempt) -> bool:
+        return attempt.state(self.clean[id_]) == "flipped"
+
+    def _fails(self, clean: Attempt) -> bool:
+        return clean.state(clean) == "flipped"
