@@ -9,7 +9,19 @@ The prompt is changed at once. What happens to the images is noted in ``Case.edi
 they are decoded, so that no Pillow is loaded while cases are collected.
 """
 
-from pytest_mmsafety.perturbations.catalogue import PERTURBATIONS, Perturbation
-from pytest_mmsafety.perturbations.composition import applies, check_change, edit_digest, edited, perturb
+from pytest_mmsafety.perturbations.catalogue import PERTURBATIONS
+from pytest_mmsafety.perturbations.composition import applies, change_of, check_change, edit_digest, edited, perturb
+from pytest_mmsafety.perturbations.kinds import Perturbation
+from pytest_mmsafety.perturbations.words import words_of
 
-__all__ = ["PERTURBATIONS", "Perturbation", "applies", "check_change", "edit_digest", "edited", "perturb"]
+__all__ = [
+    "PERTURBATIONS",
+    "Perturbation",
+    "applies",
+    "change_of",
+    "check_change",
+    "edit_digest",
+    "edited",
+    "perturb",
+    "words_of",
+]

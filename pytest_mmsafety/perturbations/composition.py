@@ -7,13 +7,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from pytest_mmsafety.cases import Case, Change, ImageEdit, Parameter
 from pytest_mmsafety.errors import nearest
 from pytest_mmsafety.perturbations.catalogue import PERTURBATIONS
-from pytest_mmsafety.perturbations.kinds import Asked
+from pytest_mmsafety.perturbations.kinds import Asked, Perturbation
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -22,21 +22,28 @@ if TYPE_CHECKING:
 def perturb(case: Case, changes: Sequence[Change]) -> Case:
     """*case* after *changes*, in order. Raises ``ValueError`` for a change that there is not (:func:`check_change`).
 
-    Changes of strength 0, and those of images where there are none, change nothing.
+    A change of strength 0 changes nothing, nor does one that does not suit the case: of images where there are none, or
+    one that could make another answer the right one.
     """
     asked = Asked(case.prompt, case.expected, language_of(case))
     edits = list(case.edits)
     for change in changes:
         check_change(change)
         kind = PERTURBATIONS[change.name]
-        if not change.strength or (kind.edits_images and not case.images):
+        if not change.strength or (kind.edits_images and not case.images) or _misleads(kind, case):
             continue
         told = {**{name: values[0] for name, values in kind.settings.items()}, **change.parameters}
         if kind.rewrite:
             asked = kind.rewrite(replace(asked, drawn=""), change.strength, told)
-        if kind.edits_images:
+        if kind.edits_images and (asked.drawn or not kind.rewrite):
             edits.append(ImageEdit(replace(change, parameters=told), asked.drawn if kind.rewrite else ""))
     return replace(case, prompt=asked.prompt, expected=asked.expected, edits=tuple(edits))
+
+
+def _misleads(kind: Perturbation, case: Case) -> bool:
+    """Whether the right answer to the case could be another one after the change."""
+    factual = case.expected not in ("safe", "comply", "refuse")
+    return factual and kind.unsuited is not None and kind.unsuited.search(case.prompt) is not None
 
 
 def language_of(case: Case) -> str:
@@ -56,8 +63,7 @@ def check_change(change: Change) -> None:
     """Raise ``ValueError`` in one line for an unknown name or parameter, or a value that is not allowed."""
     kind = PERTURBATIONS.get(change.name)
     if kind is None:
-        known = ", ".join(PERTURBATIONS)
-        problem = f"{change.name!r} is no perturbation; expected one of {known}"
+        problem = f"{change.name!r} is no perturbation; expected one of {', '.join(PERTURBATIONS)}"
         raise ValueError(f"{problem}{nearest(change.name, PERTURBATIONS)}")
     if not 0 <= change.strength <= 1:
         raise ValueError(f"{change.name}: strength {change.strength!r}; expected a number from 0 to 1")
@@ -100,7 +106,14 @@ def edit_digest(sha256: str, edits: Sequence[ImageEdit]) -> str:
 
 @cache
 def _libraries() -> tuple[str, ...]:
-    return tuple(version(name) for name in ("pillow", "numpy"))
+    return tuple(_version(name) for name in ("pillow", "numpy", "manimgx-fonts-cjk"))
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
 
 
 def change_of(data: Mapping[str, object]) -> Change:

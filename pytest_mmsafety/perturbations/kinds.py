@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -49,5 +50,9 @@ class Perturbation:
     """Parameter -> its allowed values; the first is the default."""
     by_word: bool = False
     """Whether it also takes ``words``: which words of the prompt, by their index from 0, it acts upon; default: all."""
+    graded: bool = True
+    """Whether strength matters; otherwise any above 0 is the whole change."""
+    unsuited: re.Pattern[str] | None = None
+    """Prompts whose right answer the changed image could change. They are left alone where a fact is expected."""
     version: int = 1
     """Raised when the same strength and parameters do something else."""
