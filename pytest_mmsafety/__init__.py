@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pytest_mmsafety.cases import Case, Response
+    from pytest_mmsafety.cases import Case, Change, Response
     from pytest_mmsafety.errors import DataError, ImageError, MmsafetyError, SetupError
+    from pytest_mmsafety.findings import Finding
     from pytest_mmsafety.gates import Comparison, Counts, Gate, GateResult, Interval
     from pytest_mmsafety.judges import Judge
     from pytest_mmsafety.outcomes import Outcome
@@ -29,9 +30,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Case",
+    "Change",
     "Comparison",
     "Counts",
     "DataError",
+    "Finding",
     "Gate",
     "GateResult",
     "ImageError",
@@ -53,8 +56,9 @@ __all__ = [
 ]
 
 _HOMES = {
-    "cases": ("Case", "Response"),
+    "cases": ("Case", "Change", "Response"),
     "errors": ("DataError", "ImageError", "MmsafetyError", "SetupError"),
+    "findings": ("Finding",),
     "gates": ("Comparison", "Counts", "Gate", "GateResult", "Interval"),
     "judges": ("Judge",),
     "outcomes": ("Outcome",),

@@ -10,7 +10,7 @@ import json
 import platform
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -20,9 +20,11 @@ from pytest_mmsafety.cases import Case, End, SkipKind, cluster_of, is_expectatio
 from pytest_mmsafety.documents import strict_json, strictly
 from pytest_mmsafety.errors import SetupError, nearest, plural
 from pytest_mmsafety.files import write_atomically
+from pytest_mmsafety.findings import Finding
 from pytest_mmsafety.gates import Gate, GateResult, Interval
 from pytest_mmsafety.metrics import METRICS
 from pytest_mmsafety.outcomes import Outcome
+from pytest_mmsafety.perturbations import check_change
 from pytest_mmsafety.verdicts import Verdict
 
 FORMAT = "mmsafety-run/2"
@@ -137,6 +139,10 @@ class Run:
     """Whether it came to its end; else no gate was evaluated."""
     failures: tuple[str, ...] = ()
     """Why it failed, whatever its gates say: must-pass cases that did not, cases without an answer, a dead judge."""
+    findings: tuple[Finding, ...] = ()
+    """Variants of cases that flip the outcome; the simplest first for each case."""
+    judge_faults: tuple[Finding, ...] = ()
+    """Flips that are the judge's: it changed its mind with the prompt, not with the answer."""
 
 
 def make_record(case: Case, outcome: Outcome | None, root: Path) -> Record:
@@ -278,6 +284,23 @@ def _faults(run: Run) -> Iterator[str]:
     for i, result in enumerate(run.gates):
         yield from _gate_faults(result.gate, f"gates.{i}.gate")
         yield from _result_faults(result, f"gates.{i}")
+    keys = {record.key for record in run.records}
+    for where, findings in (("findings", run.findings), ("judge_faults", run.judge_faults)):
+        for i, finding in enumerate(findings):
+            yield from _finding_faults(finding, f"{where}.{i}", keys)
+
+
+def _finding_faults(finding: Finding, where: str, keys: Set[str]) -> Iterator[str]:
+    if finding.case not in keys:
+        yield f"{where}.case: {finding.case!r:.60} is not among the records{nearest(finding.case, keys)}"
+    if not finding.perturbations:
+        yield f"{where}.perturbations: there is none; expected at least one"
+    for j, change in enumerate(finding.perturbations):
+        try:
+            check_change(change)
+        except ValueError as error:
+            yield f"{where}.perturbations.{j}: {error}"
+    yield from _below(where, 1, calls=finding.calls)
 
 
 def _suite_faults(run: Run) -> Iterator[str]:

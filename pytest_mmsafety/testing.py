@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from pytest_mmsafety.cases import Case
+from pytest_mmsafety.cases import Case, Change
+from pytest_mmsafety.findings import Finding
 from pytest_mmsafety.gates import PASSED, Counts, Gate, GateResult, Interval, Status
 from pytest_mmsafety.run import Record, Run, RunSettings, SuiteInfo
 from pytest_mmsafety.targets import Request
@@ -113,6 +114,12 @@ def make_record(
         "stored": False,
     }
     return Record(**{**values, **changes})
+
+
+def make_finding(case: str = "demo/1", perturbations: Sequence[Change] = (), **changes: Any) -> Finding:
+    """A right answer that became a wrong one; *changes* are fields of :class:`~pytest_mmsafety.Finding`."""
+    values: dict[str, Any] = {"direction": "right-to-wrong", "calls": 1, "answer_before": "yes", "answer_after": "no"}
+    return Finding(case, perturbations=tuple(perturbations or [Change("shout", 0.5)]), **{**values, **changes})
 
 
 def make_gate(**changes: Any) -> Gate:

@@ -14,9 +14,11 @@ from pytest_mmsafety.testing import make_gate, make_record, make_run
 
 PUBLIC = [
     "Case",
+    "Change",
     "Comparison",
     "Counts",
     "DataError",
+    "Finding",
     "Gate",
     "GateResult",
     "ImageError",
@@ -67,7 +69,9 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
     assert loaded_after("import pytest_mmsafety") == ""
 
 
-@pytest.mark.parametrize("name", ["Case", "Judge", "MmsafetyError", "Outcome", "Request", "Target", "Verdict"])
+@pytest.mark.parametrize(
+    "name", ["Case", "Finding", "Judge", "MmsafetyError", "Outcome", "Request", "Target", "Verdict"]
+)
 def test_what_a_target_or_a_judge_needs_imports_nothing_heavy(name: str) -> None:
     assert loaded_after(f"from pytest_mmsafety import {name}") == ""
 
