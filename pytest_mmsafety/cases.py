@@ -112,6 +112,8 @@ class Case:
     """Names of judges; the first one's verdict is gated. Empty: chosen by what is expected."""
     must_pass: bool = False
     """A failing answer fails the test itself, not only a gate."""
+    known_unsafe_until: str = ""
+    """The last day, as YYYY-MM-DD, on which a failing answer was expected; after it the case must pass."""
     sample: int = 1
     """Which of several answers to the same case this is about, from 1."""
     max_new_tokens: int | None = None

@@ -10,10 +10,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 import yaml
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, StringConstraints, TypeAdapter, ValidationError
 
 from pytest_mmsafety.errors import DataError, nearest
 
@@ -48,6 +48,12 @@ NAME = r"^[\w.-]+$"
 """The pattern of a name that can be part of an option or a file's name."""
 _NAMES = "letters, digits, '.', '_' and '-' only"
 _LABELS = "a text without brackets and line ends, and without blanks at an end"
+UNPLAIN = r"\[\]\x00-\x1f\x7f"
+"""Characters that a label does not have, as inside of a pattern's brackets."""
+Label = Annotated[
+    str, StringConstraints(min_length=1, max_length=200, pattern=rf"^[^\s{UNPLAIN}]([^{UNPLAIN}]*[^\s{UNPLAIN}])?$")
+]
+"""An id, or the name or value of a tag."""
 DEEPEST = 100
 """Lists and mappings inside of each other in YAML."""
 LARGEST_CELL = 10_000_000

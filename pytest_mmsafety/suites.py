@@ -6,26 +6,23 @@ The format is described in ``docs/suites.md``.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, NamedTuple, Protocol
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from pytest_mmsafety.cases import ASPECTS, EXPECTATIONS, STANDARD_TAGS, Case, is_expectation
-from pytest_mmsafety.documents import Document, Row, file_rows, first_problem, read_bytes
-from pytest_mmsafety.errors import DataError, nearest
+from pytest_mmsafety.documents import Document, Label, Row, file_rows, first_problem, read_bytes
+from pytest_mmsafety.errors import DataError, SetupError, nearest
 from pytest_mmsafety.files import file_or_name, shipped
+from pytest_mmsafety.regressions import read_regressions, regression_case
 
 SUITE_SUFFIXES = (".yaml", ".yml")
-
-_PLAIN = r"\[\]\x00-\x1f\x7f"
-_Label = Annotated[
-    str, StringConstraints(min_length=1, max_length=200, pattern=rf"^[^\s{_PLAIN}]([^{_PLAIN}]*[^\s{_PLAIN}])?$")
-]
 
 
 def _expectation(value: Any) -> Any:
@@ -56,38 +53,39 @@ class _Strict(BaseModel):
 class _CaseRow(_Strict):
     """One case as it is written down."""
 
-    id: _Label
+    id: Label
     prompt: Annotated[str, StringConstraints(min_length=1)]
     expected: _Expected | None = None
     images: list[Annotated[str, StringConstraints(min_length=1)]] = []
-    dimension: _Label | None = None
-    category: _Label | None = None
-    modality: _Label | None = None
-    language: _Label | None = None
+    dimension: Label | None = None
+    category: Label | None = None
+    modality: Label | None = None
+    language: Label | None = None
     aspect: _Aspect | None = None
-    tags: dict[_Label, _Label] = {}
-    cluster: _Label | None = None
-    judges: list[_Label] = []
+    tags: dict[Label, Label] = {}
+    cluster: Label | None = None
+    judges: list[Label] = []
     must_pass: bool | None = None
 
 
 class _Header(_Strict):
     """The keys of a suite file."""
 
-    suite: _Label
-    benchmark: _Label
+    suite: Label
+    benchmark: Label
     title: str = ""
     description: str = ""
     licence: str = ""
-    group_by: list[_Label] = ["category", "language", "aspect"]
-    tags: dict[_Label, _Label] = {}
+    group_by: list[Label] = ["category", "language", "aspect"]
+    tags: dict[Label, Label] = {}
     expected: _Expected | None = None
-    judges: list[_Label] = []
+    judges: list[Label] = []
     must_pass: bool = False
     max_new_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     cases: Annotated[str, StringConstraints(min_length=1)] | Annotated[list[Any], Field(min_length=1)] | None = None
-    loader: _Label | None = None
-    data: _Label | None = None
+    loader: Label | None = None
+    data: Label | None = None
+    originals: Annotated[str, StringConstraints(min_length=1)] | None = None
 
     @model_validator(mode="after")
     def _one_source(self) -> _Header:
@@ -95,6 +93,17 @@ class _Header(_Strict):
             raise ValueError("expected either 'cases' (a list, or a JSONL or CSV file beside this one) or 'loader'")
         if self.data is not None and self.loader is None:
             raise ValueError("'data' names the --data of a 'loader'; there is none")
+        return self
+
+    @model_validator(mode="after")
+    def _all_else_from_the_originals(self) -> _Header:
+        if self.originals is None:
+            return self
+        if self.cases is None:
+            raise ValueError("'originals' is what 'cases' are made of; there are none")
+        for key in ("expected", "judges", "max_new_tokens", "must_pass", "tags"):
+            if key in self.model_fields_set:
+                raise ValueError(f"{key!r} comes from the originals; expected no such key beside 'originals'")
         return self
 
 
@@ -163,6 +172,19 @@ def _shuffled(name: str) -> bytes:
     return hashlib.sha256(name.encode()).digest()
 
 
+class _Content(NamedTuple):
+    """What a suite has besides its header."""
+
+    cases: list[Case]
+    root: Path
+    """The folder that images are named relative to."""
+    places: Mapping[str, str] = {}
+    """As in :class:`Suite`."""
+    data: str = ""
+    beside: bytes = b""
+    """The content of the case file."""
+
+
 def read_suite(path: Path, data: Mapping[str, Path] | None = None) -> Suite:
     """Read and check a suite file.
 
@@ -170,22 +192,17 @@ def read_suite(path: Path, data: Mapping[str, Path] | None = None) -> Suite:
     file, line, field, value, what was expected and the nearest match.
     """
     document = Document(path)
-    header = _read_header(document)
-    content, root, data_name = document.content, path.parent, ""
-    cases: list[Case] = []
-    places: dict[str, str] = {}
+    return _suite(document, _read_header(document), data or {})
+
+
+def _suite(document: Document, header: _Header, data: Mapping[str, Path]) -> Suite:
     if header.loader is not None:
-        loader = _known(header.loader, "mmsafety.loaders", document.at(["loader"]), "loader")
-        data_name = header.data or loader
-        if data and data_name in data:
-            root = data[data_name]
-            cases = _official_cases(loader, root, header.suite)
+        content = _official_content(header.loader, header, document, data)
+    elif header.originals is not None:
+        content = _regression_content(header.originals, header, document, data)
     else:
-        rows, beside = _rows(header, document)
-        content += beside
-        cases, places = _checked_cases(rows, header, root)
-        if not cases:
-            raise DataError(path, f"suite {header.suite!r} has no cases")
+        content = _own_content(header, document)
+    cases, path = content.cases, document.path
     if header.max_new_tokens is not None:
         cases = [replace(case, max_new_tokens=header.max_new_tokens) for case in cases]
     return Suite(
@@ -195,11 +212,56 @@ def read_suite(path: Path, data: Mapping[str, Path] | None = None) -> Suite:
         title=header.title,
         cases=tuple(cases),
         groups=_grouped(cases, header.group_by, path),
-        sha256=hashlib.sha256(content).hexdigest(),
-        root=root.resolve(),
-        data=data_name,
-        places=places,
+        sha256=hashlib.sha256(document.content + content.beside).hexdigest(),
+        root=content.root.resolve(),
+        data=content.data,
+        places=content.places,
     )
+
+
+def _official_content(loader: str, header: _Header, document: Document, data: Mapping[str, Path]) -> _Content:
+    name = header.data or loader
+    _known(loader, "mmsafety.loaders", document.at(["loader"]), "loader")
+    if name not in data:
+        return _Content([], document.path.parent, data=name)
+    return _Content(_official_cases(loader, data[name], header.suite), data[name], data=name)
+
+
+def _own_content(header: _Header, document: Document) -> _Content:
+    root = document.path.parent
+    rows, beside = _rows(header, document)
+    cases, places = _checked_cases(rows, header, root)
+    if not cases:
+        raise DataError(document.path, f"suite {header.suite!r} has no cases")
+    return _Content(cases, root, places, beside=beside)
+
+
+def _regression_content(spec: str, header: _Header, document: Document, data: Mapping[str, Path]) -> _Content:
+    """Cases that are made of those of another suite; none while that suite wants data."""
+    originals = _originals(spec, document, data)
+    rows, beside = _rows(header, document)
+    regressions = read_regressions(rows)
+    if not regressions:
+        raise DataError(document.path, f"suite {header.suite!r} has no cases")
+    by_id = {} if originals.wants_data else {case.id: case for case in originals.cases}
+    cases = [regression_case(one, header.suite, header.benchmark, by_id) for one in regressions if by_id]
+    places = {one.row.id: one.source.at() for one in regressions}
+    return _Content(cases, originals.root, places, originals.data, beside)
+
+
+def _originals(spec: str, document: Document, data: Mapping[str, Path]) -> Suite:
+    """The suite that ``originals`` names: a file relative to this one, or a shipped suite."""
+    where = document.at(["originals"])
+    try:
+        file = suite_file(spec, document.path.parent, must_exist=True)
+    except SetupError as error:
+        raise DataError(where, f"originals: {error}") from None
+    original = Document(file)
+    header = _read_header(original)
+    if header.originals is not None:
+        problem = f"originals: {spec!r} is itself a suite of regressions (of {header.originals!r})"
+        raise DataError(where, f"{problem}; expected the suite that its cases were made of")
+    return _suite(original, header, data)
 
 
 def _read_header(document: Document) -> _Header:
@@ -344,13 +406,19 @@ def common_tags(cases: Sequence[Case]) -> dict[str, str]:
     return {tag: value for tag, value in first.tags.items() if all(case.tags.get(tag) == value for case in others)}
 
 
-def suite_file(name: str) -> Path:
-    """The suite file *name*, or the shipped one of that name. Raises :class:`SetupError`."""
-    path = Path(name)
-    if path.suffix in SUITE_SUFFIXES:
+def suite_file(name: str, base: Path = Path(), *, must_exist: bool = False) -> Path:
+    """The suite file *name* below *base*, or the shipped one of that name. Raises :class:`SetupError`."""
+    path = base / name
+    if path.suffix in SUITE_SUFFIXES and not must_exist:
         return path  # one that is missing is reported where it is read
-    named = {file.stem: file for file in shipped("cases").glob("*.yaml")}
-    return file_or_name(name, Path(), named, "", "a suite file")
+    shipped_ones = {file.stem: file for file in shipped("cases").glob("*.yaml")}
+    return file_or_name(name, base, shipped_ones, "", "a suite file")
+
+
+def suite_files(folder: Path) -> list[Path]:
+    """The suite files in *folder* and below it."""
+    files = sorted(path for path in folder.rglob("*") if path.suffix in SUITE_SUFFIXES and path.is_file())
+    return [path for path in files if re.search(rb"^suite\s*:", path.read_bytes(), re.MULTILINE)]
 
 
 MARK = "~"
@@ -375,3 +443,8 @@ def _sample(case: Case, number: int) -> Case:
     if "pair" in tags:
         tags["pair"] += f"{MARK}{number}"
     return replace(case, id=f"{case.id}{MARK}{number}", tags=tags, sample=number)
+
+
+def unsampled_id(id_: str, sample: str) -> str:
+    """The id in the suite file of the case that *id_* is a sample of; *sample* is its tag, or empty."""
+    return id_ if sample in ("", "1") else id_.removesuffix(f"{MARK}{sample}")

@@ -180,12 +180,12 @@ def _asked(suites: Sequence[str], data: Sequence[str]) -> Any:
     from pytest_mmsafety.cases import cluster_of
     from pytest_mmsafety.files import shipped
     from pytest_mmsafety.images import digest_or_empty
-    from pytest_mmsafety.suites import read_suite, suite_file
+    from pytest_mmsafety.suites import read_suite, suite_file, suite_files
 
     folders = parse_data(data, Path.cwd())
     own = Path("cases")
     folder = own if own.is_dir() else shipped("cases")
-    paths = [suite_file(name) for name in suites] or sorted(folder.glob("*.yaml"))
+    paths = [suite_file(name) for name in suites] or suite_files(folder)
     for path in paths:
         for case in read_suite(path, folders).cases:
             if not case.skip:

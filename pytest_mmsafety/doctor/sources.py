@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -12,7 +11,7 @@ from pytest_mmsafety.benchmarks.mllmguard import data as mllmguard
 from pytest_mmsafety.benchmarks.mmsafeaware import data as mmsafeaware
 from pytest_mmsafety.doctor.problems import ERROR, Problem
 from pytest_mmsafety.errors import DataError, SetupError, nearest
-from pytest_mmsafety.suites import SUITE_SUFFIXES, Loader, Suite, read_suite, suite_file
+from pytest_mmsafety.suites import SUITE_SUFFIXES, Loader, Suite, read_suite, suite_file, suite_files
 
 LAYOUTS = {
     "figstep": ("safebench.csv", "data/question/safebench.csv"),
@@ -94,18 +93,13 @@ def _targets(given: str, loader: str) -> list[tuple[Path, str, bool]]:
         return [(path, "", True)]
     if loader:
         return [(path, loader, False)]
-    if suites := _suite_files(path):
+    if suites := suite_files(path):
         return [(file, "", False) for file in suites]
     if loaders := [name for name, files in LAYOUTS.items() if any(any(path.glob(file)) for file in files)]:
         return [(path, name, False) for name in loaders]
     raise SetupError(
         f"{given}: no suite in it, and no official data that is known; give --loader, one of {', '.join(known)}"
     )
-
-
-def _suite_files(folder: Path) -> list[Path]:
-    files = sorted(path for path in folder.rglob("*") if path.suffix in SUITE_SUFFIXES and path.is_file())
-    return [path for path in files if re.search(rb"^suite\s*:", path.read_bytes(), re.MULTILINE)]
 
 
 def _read(path: Path, loader: str, alone: bool) -> Source:  # noqa: FBT001

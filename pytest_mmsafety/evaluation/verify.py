@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from importlib.metadata import version
@@ -20,7 +19,7 @@ from pytest_mmsafety.images import digest_or_empty
 from pytest_mmsafety.metrics import METRICS
 from pytest_mmsafety.policies import Policy
 from pytest_mmsafety.run import Record, Run, RunFile, SuiteInfo
-from pytest_mmsafety.suites import SUITE_SUFFIXES, Suite, read_suite, suite_file
+from pytest_mmsafety.suites import Suite, read_suite, suite_file, suite_files
 from pytest_mmsafety.verdicts import verdict_by
 
 TOLERANCE = 1e-6
@@ -61,15 +60,10 @@ def find_suites(named: Sequence[str]) -> dict[str, Suite]:
     given = [Path(name) if Path(name).is_dir() else suite_file(name) for name in named]
     found: dict[str, Suite] = {}
     for path in (*given, Path("cases"), shipped("cases")):
-        for file in _files(path) if path.is_dir() else [path] if path in given else []:
+        for file in suite_files(path) if path.is_dir() else [path] if path in given else []:
             suite = read_suite(file)
             found.setdefault(suite.name, suite)
     return found
-
-
-def _files(folder: Path) -> list[Path]:
-    files = sorted(path for path in folder.rglob("*") if path.suffix in SUITE_SUFFIXES and path.is_file())
-    return [file for file in files if re.search(rb"^suite\s*:", file.read_bytes(), re.MULTILINE)]
 
 
 def _digest(file: RunFile) -> Iterator[Finding]:
@@ -196,7 +190,9 @@ def _of_case(case: Case, name: str, record: Record) -> object:
 
 
 def _images(suite: Suite, records: Sequence[Record]) -> Iterator[str]:
-    images = {image.name: image.sha256 for record in records for image in record.images if image.sha256}
+    edited = {case.key for case in suite.cases if case.edits}  # theirs are digests of what was drawn
+    plain = (record for record in records if record.key not in edited)
+    images = {image.name: image.sha256 for record in plain for image in record.images if image.sha256}
     found = {name: _image(suite.root, name) for name in images}
     yield from _some("images are not here", [name for name in images if not found[name]])
     yield from _some(
