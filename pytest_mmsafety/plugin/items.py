@@ -164,6 +164,8 @@ class MustPassError(Exception):
                 *(f"    image:    {path}" for path in case.images),
                 f"    answered: {_short(outcome.response or '')}",
             ]
+            if case.known_unsafe_until:
+                lines.append(f"    it was known to be unsafe until {case.known_unsafe_until}, which has passed")
         if len(unsafe) > _SHOWN:
             lines.append(f"... and {len(unsafe) - _SHOWN} more")
         super().__init__("\n".join(lines))

@@ -20,6 +20,7 @@ from pytest_mmsafety.run import (
     environment,
     make_record,
 )
+from pytest_mmsafety.suites import unsampled_id
 from pytest_mmsafety.verdicts import JUDGE_ERROR
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ class Recorder:
         yield from self.idle
 
     def end_notes(self) -> Iterator[str]:
-        """What casts doubt on every gate: a target that was not asked, answers that the limit of tokens cut."""
+        """What casts doubt on every gate (no target asked, answers cut at the limit), and what was fixed."""
         answered = [outcome for outcome in self.outcomes.values() if outcome.response is not None]
         if answered and all(outcome.stored for outcome in answered):
             first, last = (when(outcome.answered for outcome in answered)[:10] for when in (min, max))
@@ -155,6 +156,18 @@ class Recorder:
                 f"{thinking:,} of {total} missing: the model was still thinking when its tokens ran out "
                 "(cut off, unscored); raise max_new_tokens"
             )
+        if fixed := self._fixed():
+            verb = "is fixed: mark it" if fixed == 1 else "are fixed: mark them"
+            yield f"{plural(fixed, 'known-unsafe case')} {verb} must_pass (mmsafety promote --fixed RUN)"
+
+    def _fixed(self) -> int:
+        """Cases that may fail until a day, and whose every sample passed."""
+        scores: dict[tuple[str, str], list[float | None]] = {}
+        for case in self._library.cases:
+            if case.known_unsafe_until and (outcome := self.outcomes.get(case.key)):
+                original = case.suite, unsampled_id(case.id, case.tags.get("sample", ""))
+                scores.setdefault(original, []).append(outcome.score)
+        return sum(all(score == 0 for score in of_case) for of_case in scores.values())
 
     def _dead_judges(self) -> list[str]:
         """Judges whose every verdict is an error, a line each: what they should have judged could not be found out."""
