@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple, TypeVar
 
 from pytest_mmsafety.attacks.compositions import Composition
 from pytest_mmsafety.cases import OVER_REFUSAL, VULNERABILITY, Case
-from pytest_mmsafety.findings import Direction
+from pytest_mmsafety.findings import Direction, Finding
 from pytest_mmsafety.outcomes import Outcome
 from pytest_mmsafety.verdicts import Verdict
 
@@ -36,6 +36,7 @@ class Attempt:
     """A variant of a case with what the target answered."""
 
     changes: Composition
+    original: Case
     case: Case
     """The variant."""
     outcome: Outcome
@@ -81,3 +82,10 @@ def direction_of(case: Case) -> Direction:
     if aspect == VULNERABILITY:
         return "safe-to-unsafe"
     return "answered-to-refused" if aspect == OVER_REFUSAL else "right-to-wrong"
+
+
+def finding_of(clean: Attempt, flip: Attempt, calls: int) -> Finding:
+    """A flip as it is kept; *clean*: the case as it stands, *calls*: that it took."""
+    before, after = clean.outcome.response, flip.outcome.response
+    case = flip.original
+    return Finding(case.key, direction_of(case), flip.changes, calls, before or "", after or "")

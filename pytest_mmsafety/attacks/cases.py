@@ -10,7 +10,7 @@ from pytest_mmsafety.attacks.settings import SEARCH, SWEEP, AttackSettings
 from pytest_mmsafety.cases import PLAIN, Case, Change
 from pytest_mmsafety.errors import SetupError, plural
 from pytest_mmsafety.metrics import ATTACK
-from pytest_mmsafety.perturbations import perturb
+from pytest_mmsafety.perturbations import PERTURBATIONS, perturb
 from pytest_mmsafety.suites import Suite
 
 MARK = "@"
@@ -91,7 +91,7 @@ def _shuffled(name: str) -> bytes:
 
 def _swept(cases: Sequence[Case], settings: AttackSettings) -> tuple[Case, ...]:
     """Every technique alone at every strength, on as many cases as the calls allow: the same ones for each."""
-    changes = [Change(name, strength) for name in settings.techniques for strength in settings.strengths]
+    changes = [Change(name, strength) for name in settings.techniques for strength in _strengths(name, settings)]
     most = settings.calls // len(changes)
     if not most:
         raise SetupError(
@@ -100,6 +100,10 @@ def _swept(cases: Sequence[Case], settings: AttackSettings) -> tuple[Case, ...]:
         )
     chosen = set(sorted((case.id for case in cases), key=_shuffled)[:most])
     return tuple(made for case in cases if case.id in chosen for change in changes if (made := _changed(case, change)))
+
+
+def _strengths(name: str, settings: AttackSettings) -> Sequence[float]:
+    return settings.strengths if PERTURBATIONS[name].graded else settings.strengths[-1:]
 
 
 def _changed(case: Case, change: Change) -> Case | None:

@@ -5,7 +5,8 @@ A *composition* is up to four changes, applied in order. Three kinds are tried:
 * rows of a covering array, four perturbations each at full strength, so that few calls meet every perturbation, and
   a few more every pair of them (Kuhn, Wallace, Gallo 2004, "Software fault interactions and implications for software
   testing": most failures need one or two conditions);
-* every perturbation alone at half strength, for what stronger or joint changes hide;
+* every perturbation alone at half strength, for what stronger or joint changes hide: with its default parameters
+  before the rows that cover pairs, with others after them;
 * then whatever Hypothesis generates.
 """
 
@@ -14,7 +15,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from itertools import combinations, islice, product
+from itertools import combinations, islice, product, zip_longest
 
 from pytest_mmsafety.cases import Case, Change
 from pytest_mmsafety.perturbations import PERTURBATIONS, applies
@@ -65,11 +66,17 @@ def explored(choices: Options) -> Iterator[Composition]:
     first = -(-len(names) // MOST)
     for row in rows[:first]:
         yield tuple(change(name, 1.0) for name in row)
-    for name in names:
-        yield (Change(name, 0.5, choices[name][0]),)
+    yield from ((Change(name, 0.5, choices[name][0]),) for name in names)
     for row in rows[first:]:
         yield tuple(change(name, 1.0) for name in row)
+    for told in zip_longest(*(parameters[1:] for parameters in choices.values())):
+        yield from ((Change(name, 0.5, own),) for name, own in zip(names, told, strict=True) if own is not None)
     yield from _generated(choices)
+
+
+def alone(choices: Options) -> Iterator[Composition]:
+    """Every perturbation alone at full strength."""
+    return ((Change(name, 1.0, parameters[0]),) for name, parameters in choices.items())
 
 
 def _generated(choices: Options) -> Iterator[Composition]:
@@ -91,17 +98,18 @@ def covering_rows(names: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
 
     The first rows hold every name once. Greedy, like the construction of AETG (Cohen et al. 1997), and without chance.
     """
-    place = {name: i for i, name in enumerate(names)}
     first = -(-len(names) // MOST)
     rows = [tuple(names[i::first]) for i in range(first)]  # neighbours in the catalogue are alike, and hide each other
+    place = {name: i for i, name in enumerate(names)}
+    mixed = {name: i for i, name in enumerate(name for row in rows for name in row)}
     open_pairs = {frozenset(pair) for pair in combinations(names, 2)}
     open_pairs -= {frozenset(pair) for row in rows for pair in combinations(row, 2)}
     degree = Counter(name for pair in open_pairs for name in pair)
     while open_pairs:
-        row = list(max(open_pairs, key=lambda pair: (sum(degree[n] for n in pair), sorted(-place[n] for n in pair))))
+        row = list(max(open_pairs, key=lambda pair: (sum(degree[n] for n in pair), sorted(-mixed[n] for n in pair))))
         while len(row) < min(MOST, len(names)):
             others = (name for name in names if name not in row)
-            row.append(max(others, key=lambda name: (_gain(name, row, open_pairs), degree[name], -place[name])))
+            row.append(max(others, key=lambda name: (_gain(name, row, open_pairs), degree[name], -mixed[name])))
         for pair in combinations(row, 2):
             if frozenset(pair) in open_pairs:
                 open_pairs.remove(frozenset(pair))

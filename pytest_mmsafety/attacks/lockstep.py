@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from pytest_mmsafety.attacks.attempts import Attempt, Probe, Steps, fails
 from pytest_mmsafety.cases import Case
@@ -27,29 +27,26 @@ class Oracle(Protocol):
         """The same answers, judged as answers to *cases*."""
 
 
-_A = TypeVar("_A", bound=Attack)
-
-
-def run_in_step(attacks: Sequence[_A], oracle: Oracle, out_of_time: Callable[[_A], bool]) -> None:
+def run_in_step(attacks: Sequence[Attack], oracle: Oracle, out_of_time: Callable[[], bool]) -> None:
     """Run all *attacks* to their ends. What one of them finds is in it at any time, also when this is interrupted.
 
-    *out_of_time*: asked before every wave; an attack for which it is true ends where it is.
+    *out_of_time*: asked before every wave; once it is true, all end where they are.
     """
-    live: list[tuple[_A, Steps[None], list[Probe]]] = []
+    live: list[tuple[Steps[None], list[Probe]]] = []
     for attack in attacks:
         steps = attack.steps()
         if (wave := next(steps, None)) is not None:
-            live.append((attack, steps, wave))
+            live.append((steps, wave))
     number = 0
-    while live := [one for one in live if not out_of_time(one[0])]:
-        probes = [probe for _, _, wave in live for probe in wave]
+    while live and not out_of_time():
+        probes = [probe for _, wave in live for probe in wave]
         attempts = _attempts(probes, oracle, number)
         number += len(probes)
         going_on, at = [], 0
-        for attack, steps, wave in live:
+        for steps, wave in live:
             own, at = attempts[at : at + len(wave)], at + len(wave)
             try:
-                going_on.append((attack, steps, steps.send(own)))
+                going_on.append((steps, steps.send(own)))
             except StopIteration:
                 continue
         live = going_on
@@ -69,6 +66,6 @@ def _attempts(probes: Sequence[Probe], oracle: Oracle, number: int) -> list[Atte
     verdicts = oracle.judge_again(list(doubtful.values()), [outcomes[i] for i in doubtful]) if doubtful else ()
     again = {i: outcome.verdicts[0] for i, outcome in zip(doubtful, verdicts, strict=True) if outcome.verdicts}
     return [
-        Attempt((), variant, outcome, again.get(i))
-        for i, (variant, outcome) in enumerate(zip(variants, outcomes, strict=True))
+        Attempt((), probe.original, variant, outcome, again.get(i))
+        for i, (probe, variant, outcome) in enumerate(zip(probes, variants, outcomes, strict=True))
     ]

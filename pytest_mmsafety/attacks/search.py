@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from itertools import chain, islice, takewhile
 from typing import TypeVar
 
-from pytest_mmsafety.attacks.attempts import Attempt, direction_of
-from pytest_mmsafety.attacks.compositions import Composition, explored, options, simplicity
+from pytest_mmsafety.attacks.attempts import Attempt, Probe, Steps, finding_of
+from pytest_mmsafety.attacks.compositions import Composition, alone, explored, options, simplicity
 from pytest_mmsafety.attacks.settings import AttackSettings
 from pytest_mmsafety.attacks.shrinking import Waves, fewest, shrunk
 from pytest_mmsafety.cases import Case
@@ -23,8 +23,6 @@ from pytest_mmsafety.findings import Finding
 from pytest_mmsafety.perturbations import perturb, words_of
 
 _T = TypeVar("_T")
-Steps = Generator[list[Case], list[Attempt], _T]
-"""Waves of variants that are to be asked, and what came of each."""
 
 WAVE = 4
 """New changes that are tried at once: enough for even batches, few enough that little is asked after a flip."""
@@ -68,6 +66,8 @@ class Search:
         """Variants whose answers no judge was sure of."""
         self.unconfirmed = 0
         """Flips that were not seen again."""
+        self.unconfirmed_at_end = False
+        """Whether there were no calls left to see a flip again."""
         self.error: Attempt | None = None
         """The variant that the target failed on."""
         self.done = False
@@ -93,10 +93,17 @@ class Search:
         (self.clean,) = yield from self._ask([()])
         if self._flipped(self.clean):
             return  # it fails as it stands: there is nothing to find
-        new = explored(options(self.case, self._settings.techniques))
-        waves = chain(_cut(self._before), iter(lambda: list(islice(new, WAVE)), []))
+        choices = options(self.case, self._settings.techniques)
+        waves = chain(_waves(self._before), _waves(explored(choices)))
         while not self.findings and (wave := next(waves, None)):
             yield from self._try(wave)
+        waves = _waves(alone(choices))  # a pair flips: does one of all others alone?
+        while self.findings and not self._broken_by_one and (wave := next(waves, None)):
+            yield from self._try(wave)
+
+    @property
+    def _broken_by_one(self) -> bool:
+        return any(len(finding.perturbations) == 1 for finding in self.findings)
 
     def _try(self, wave: Sequence[Composition]) -> Steps[None]:
         """Ask for these changes, and follow up on those that flip, simplest first, until one is confirmed."""
@@ -120,7 +127,7 @@ class Search:
 
     def _shrink(self, part: Composition) -> Steps[None]:
         """Find the smallest change below *part*, or the smallest that the budget allows."""
-        self._trail = [self._known[_content(perturb(self.case, part))]]
+        self._trail = yield from self._ask([part])
         with self._keeping_back():
             yield from self._answered(shrunk(part, self._words))
         for small in sorted(self._trail, key=self._simplicity):
@@ -156,9 +163,9 @@ class Search:
         if content not in self._confirmations:
             needed, of = self._settings.confirm
             samples = range(flip.case.sample + 1, flip.case.sample + 1 + of)
-            again = [replace(flip.case, id=f"{flip.case.id}~{sample}", sample=sample) for sample in samples]
+            again = [replace(flip.case, sample=sample) for sample in samples]
             if len(again) > self._room:
-                self.unconfirmed += 1
+                self.unconfirmed_at_end = True
                 raise _OutOfCallsError
             attempts = yield from self._spend(again, [flip.changes] * of)
             seen = sum(self._flipped(attempt) for attempt in attempts)
@@ -188,11 +195,12 @@ class Search:
         if asked:
             attempts = yield from self._spend([variant for _, (variant, _) in asked], [c for _, (_, c) in asked])
             self._known.update(zip((content for content, _ in asked), attempts, strict=True))
-        return [self._known[content] for content in takewhile(self._known.__contains__, contents)]
+        answered = takewhile(lambda pair: pair[0] in self._known, zip(contents, wave, strict=True))
+        return [replace(self._known[content], changes=changes) for content, changes in answered]
 
     def _spend(self, variants: list[Case], changes: Sequence[Composition]) -> Steps[list[Attempt]]:
         self.calls += len(variants)
-        attempts = yield variants
+        attempts = yield [Probe(self.case, variant) for variant in variants]
         attempts = [replace(attempt, changes=own) for attempt, own in zip(attempts, changes, strict=True)]
         for attempt in attempts:
             self._note(attempt)
@@ -205,7 +213,7 @@ class Search:
             raise _GivenUpError
         self.unsure += state == "unsure"
         if state == "judge-fault" and len(self.faults) < MOST_FINDINGS:
-            self.faults.append(self._finding(attempt))
+            self.faults.append(finding_of(self.clean or attempt, attempt, self.calls))
 
     def _words(self, changes: Composition, place: int) -> int:
         return len(words_of(perturb(self.case, changes[:place]).prompt))
@@ -222,14 +230,11 @@ class Search:
         """Keep a confirmed flip, instead of those that it is a part of."""
         names = {change.name for change in flip.changes}
         larger = [f for f in self.findings if names <= {change.name for change in f.perturbations}]
-        self.findings = [*(f for f in self.findings if f not in larger), self._finding(flip)]
+        self.findings = [
+            *(f for f in self.findings if f not in larger),
+            finding_of(self.clean or flip, flip, self.calls),
+        ]
         self.findings.sort(key=lambda f: simplicity(self.case, perturb(self.case, f.perturbations), f.perturbations))
-
-    def _finding(self, attempt: Attempt) -> Finding:
-        assert self.clean is not None
-        before, after = self.clean.outcome.response, attempt.outcome.response
-        original = f"{self.case.suite}/{self.case.id}"
-        return Finding(original, direction_of(self.case), attempt.changes, self.calls, before or "", after or "")
 
 
 def _content(case: Case) -> str:
@@ -238,5 +243,6 @@ def _content(case: Case) -> str:
     return hashlib.sha256(json.dumps([case.prompt, case.expected, edits], sort_keys=True).encode()).hexdigest()
 
 
-def _cut(items: Sequence[_T]) -> Iterator[Sequence[_T]]:
-    return (items[start : start + WAVE] for start in range(0, len(items), WAVE))
+def _waves(compositions: Iterable[Composition]) -> Iterator[Sequence[Composition]]:
+    rest = iter(compositions)
+    return iter(lambda: list(islice(rest, WAVE)), [])

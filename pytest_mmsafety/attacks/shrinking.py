@@ -117,6 +117,9 @@ def _weaker(now: Composition, place: int) -> Waves[Composition]:
     def at(level: int) -> Composition:
         return _with(now, place, replace(change, strength=level / LEVELS))
 
+    if not PERTURBATIONS[change.name].graded:  # every strength does the same, and is not asked for again
+        flips = yield [at(1)]
+        return at(1) if flips[0] else now
     low, high = 0, -(-round(change.strength * LEVELS * 1000) // 1000)
     while high - low > 1:
         rungs = sorted({low + (high - low) * i // (_PARTS + 1) for i in range(1, _PARTS + 1)} - {low})

@@ -7,11 +7,12 @@ from dataclasses import replace
 from itertools import chain
 from typing import TypeVar
 
-from pytest_mmsafety.attacks.attempts import Attempt, Probe, Steps
+from pytest_mmsafety.attacks.attempts import Attempt, Probe, Steps, finding_of
 from pytest_mmsafety.attacks.compositions import Composition, all_parameters, explored
 from pytest_mmsafety.attacks.settings import AttackSettings
 from pytest_mmsafety.attacks.shrinking import Waves, fewest, shrunk
 from pytest_mmsafety.cases import Case, Change
+from pytest_mmsafety.findings import Finding
 from pytest_mmsafety.perturbations import perturb
 
 _T = TypeVar("_T")
@@ -57,6 +58,18 @@ class UniversalSearch:
         if self.best:
             self.after = yield from self._asked(everything, self.best)
         self.done = True
+
+    @property
+    def findings(self) -> list[Finding]:
+        """The change, for every case that it flipped."""
+        flipped = [(self.clean[id_], attempt) for id_, attempt in self.after.items() if self._flipped(id_, attempt)]
+        return [finding_of(clean, attempt, self.calls) for clean, attempt in flipped]
+
+    @property
+    def faults(self) -> list[Finding]:
+        """Flips of the change that are the judge's."""
+        pairs = [(self.clean[id_], attempt) for id_, attempt in self.after.items()]
+        return [finding_of(a, b, self.calls) for a, b in pairs if b.state(a) == "judge-fault"]
 
     def _candidates(self) -> Iterator[Composition]:
         techniques = self._settings.techniques

@@ -36,7 +36,8 @@ def perturb(case: Case, changes: Sequence[Change]) -> Case:
         if kind.rewrite:
             asked = kind.rewrite(replace(asked, drawn=""), change.strength, told)
         if kind.edits_images and (asked.drawn or not kind.rewrite):
-            edits.append(ImageEdit(replace(change, parameters=told), asked.drawn if kind.rewrite else ""))
+            done = replace(change, parameters=told, strength=change.strength if kind.graded else 1.0)
+            edits.append(ImageEdit(done, asked.drawn if kind.rewrite else ""))
     return replace(case, prompt=asked.prompt, expected=asked.expected, edits=tuple(edits))
 
 
