@@ -62,7 +62,7 @@ _WRAPPERS = (
     _wrapper("tone", _pyrit("Tone"), "adds politeness or urgency"),
     _wrapper(
         "safety-prefix",
-        "sentences about safety in MMSafeAware's prompts",
+        "a usual false assurance; no one source",
         "says that all was checked, or reminds of safety",
     ),
     Perturbation(
@@ -179,7 +179,7 @@ _PICTURES = (
         direction=("left", "right"),
     ),
     _picture(
-        "image-tiling", AUGMENTATION, "shows small copies, 2 by 2 to 6 by 6", _unless(_SIDES, _SIDES_ZH, _NUMBERS)
+        "image-tiling", AUGMENTATION, "shows small copies, 2 by 2 to 4 by 4", _unless(_SIDES, _SIDES_ZH, _NUMBERS)
     ),
     _picture(
         "image-shuffling",

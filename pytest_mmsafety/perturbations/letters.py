@@ -85,13 +85,13 @@ def _changed(prompt: str, places: list[Place]) -> str:
 
 def lookalikes(prompt: str, word: Span, _told: Parameters) -> Iterator[Place]:
     """Latin letters, and those Chinese characters that Unicode has twice (as a radical, or for compatibility)."""
-    known = {**_LATIN_LOOKALIKES, **_chinese_lookalikes()}
+    known = _lookalikes()
     yield from (Place(at, at + 1, known[prompt[at]]) for at in range(*word) if prompt[at] in known)
 
 
 @cache
-def _chinese_lookalikes() -> dict[str, str]:
-    twins = {}
+def _lookalikes() -> dict[str, str]:
+    twins = dict(_LATIN_LOOKALIKES)
     for code in (*range(0xF900, 0xFA6E), *range(0x2F00, 0x2FD6)):
         plain = unicodedata.normalize("NFKC", chr(code))
         if plain != chr(code):

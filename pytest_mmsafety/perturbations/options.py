@@ -25,10 +25,6 @@ _POINTS = re.compile(
 )
 
 
-_LONGEST = 300
-"""Characters between two labels in a sentence; more are no list of options."""
-
-
 class _Option(NamedTuple):
     letter: str
     start: int
@@ -75,12 +71,12 @@ def _on_lines(prompt: str) -> list[_Option]:
 
 def _in_sentence(prompt: str) -> list[_Option]:
     labels = list(_INLINE.finditer(prompt))
+    if not labels or "\n" in prompt[labels[0].start() : labels[-1].start()]:
+        return []
     following = [*(label.start() for label in labels), len(prompt)][1:]
     found = []
     for label, limit in zip(labels, following, strict=True):
         end = limit
-        if limit - label.end() > _LONGEST and label is not labels[-1]:
-            return []
         if stop := _SENTENCE_END.search(prompt, label.end(), limit):
             end = stop.start()
         text = prompt[label.end() : end]
