@@ -415,9 +415,11 @@ def suite_file(name: str, base: Path = Path(), *, must_exist: bool = False) -> P
     return file_or_name(name, base, shipped_ones, "", "a suite file")
 
 
-def suite_files(folder: Path) -> list[Path]:
-    """The suite files in *folder* and below it."""
-    files = sorted(path for path in folder.rglob("*") if path.suffix in SUITE_SUFFIXES and path.is_file())
+def suite_files(folder: Path, *, below: bool = True) -> list[Path]:
+    """The suite files in *folder* and, with *below*, in the folders below it."""
+    files = sorted(
+        path for path in folder.glob("**/*" if below else "*") if path.suffix in SUITE_SUFFIXES and path.is_file()
+    )
     return [path for path in files if re.search(rb"^suite\s*:", path.read_bytes(), re.MULTILINE)]
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from pytest_mmsafety.cli import gates as gate_commands
 from pytest_mmsafety.cli import judge as judge_commands
+from pytest_mmsafety.cli import promote as promote_command
 from pytest_mmsafety.cli import verify as verify_command
 from pytest_mmsafety.errors import MmsafetyError
 from pytest_mmsafety.suites import suite_file
@@ -67,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     gate_commands.add_commands(commands)
     verify_command.add_command(commands)
+    promote_command.add_command(commands)
 
     cases = commands.add_parser("cases", help="print the cases of a suite as JSON lines")
     cases.add_argument("suite", help="suite file, or the name of a shipped suite (usb, mllmguard, mmsafeaware)")
