@@ -140,6 +140,8 @@ def flip(image: Picture, _strength: float, told: Parameters, _text: str) -> Pict
 
 def rotation(image: Picture, strength: float, told: Parameters, _text: str) -> Picture:
     """Turned by 180 *s* degrees about its middle, and reduced so that nothing is cut off; white around it."""
+    if strength == 1:
+        return image.transpose(Image.Transpose.ROTATE_180)
     angle = pi * strength * (1 if told["direction"] == "right" else -1)
     width, height = image.size
     c, s = cos(angle), sin(angle)

@@ -21,7 +21,8 @@ _SEPARATOR = re.compile(r"[\s,;，；、/]*(?:\b(?:or|and)|或者?|还是|和)?[
 _SENTENCE_END = re.compile(r"[?？。！!；;\n\r]|\.(?!\w)")
 #: Words that point at other options by letter or by place: such options cannot change places.
 _POINTS = re.compile(
-    r"(?<=.)\b[A-H]\b|\b(?:all|both|none|neither) of\b|\babove\b|\bbelow\b|以上|上述|以下|前[者两]|都[是对]"
+    r"(?<=.)(?<![A-Za-z])[A-H](?![A-Za-z])|\b(?:all|both|none|neither) of\b|\babove\b|\bbelow\b"
+    r"|以上|上述|以下|前[者两]|都[是对]"
 )
 
 

@@ -56,6 +56,7 @@ def test_forms_of_options(prompt: str, after: str, letter: str) -> None:
         "A. a cat\nB. a dog\nC. both A and B",
         "A. a cat\nB. a dog\nC. none of the above",
         "A. 猫\nB. 狗\nC. 以上都是",
+        "A. 猫\nB. 狗\nC. A和B",
     ],
 )
 def test_no_clear_options(prompt: str) -> None:

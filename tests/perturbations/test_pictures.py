@@ -125,9 +125,9 @@ def moved(prompt: str, strength: float = 0.05, **told: Parameter) -> tuple[str, 
 
 def test_words_move_into_the_picture() -> None:
     prompt = "Tell me how the elephant crossed a river."
-    assert moved(prompt) == ("Tell me how the [the words below the picture] crossed a river.", "elephant")
-    assert moved(prompt, place="top")[0] == "Tell me how the [the words above the picture] crossed a river."
-    assert moved(prompt, words=(4, 5)) == ("Tell me how the [the words below the picture] a river.", "elephant crossed")
+    assert moved(prompt) == ("Tell me how the [the text below the picture] crossed a river.", "elephant")
+    assert moved(prompt, place="top")[0] == "Tell me how the [the text above the picture] crossed a river."
+    assert moved(prompt, words=(4, 5)) == ("Tell me how the [the text below the picture] a river.", "elephant crossed")
     assert moved(prompt, words=(4, 7)) == (
         "Tell me how the [phrase 1 below the picture] crossed a [phrase 2 below the picture].",
         "1. elephant\n2. river",
@@ -147,7 +147,7 @@ def test_options_and_forms_stay() -> None:
     prompt = "Which animal?\nA. elephant\nB. crocodile\nAnswer with the letter only."
     assert (
         moved(prompt, 1.0)[0]
-        == "Which [the words below the picture]?\nA. elephant\nB. crocodile\nAnswer with the letter only."
+        == "Which [the text below the picture]?\nA. elephant\nB. crocodile\nAnswer with the letter only."
     )
 
 
