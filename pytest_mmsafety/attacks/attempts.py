@@ -24,8 +24,9 @@ class Probe(NamedTuple):
     """What an attack wants to have asked."""
 
     original: Case
+    changes: Composition
     variant: Case
-    """Given a key of its own by whoever asks."""
+    """The original after the changes; given a key of its own by whoever asks."""
 
 
 State = Literal["held", "flipped", "judge-fault", "unsure", "error"]

@@ -108,7 +108,8 @@ def covering_rows(names: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
     while open_pairs:
         row = list(max(open_pairs, key=lambda pair: (sum(degree[n] for n in pair), sorted(-mixed[n] for n in pair))))
         while len(row) < min(MOST, len(names)):
-            others = (name for name in names if name not in row)
+            others = [name for name in names if name not in row and not _garbles(name, row)] or list(names)
+            others = [name for name in others if name not in row]
             row.append(max(others, key=lambda name: (_gain(name, row, open_pairs), degree[name], -mixed[name])))
         for pair in combinations(row, 2):
             if frozenset(pair) in open_pairs:
@@ -116,6 +117,11 @@ def covering_rows(names: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
                 degree.subtract(pair)
         rows.append(tuple(sorted(row, key=place.__getitem__)))
     return tuple(rows)
+
+
+def _garbles(name: str, row: Sequence[str]) -> bool:
+    """Whether it changes letters that another of *row* changes too: nobody could tell what either does."""
+    return PERTURBATIONS[name].by_word and any(PERTURBATIONS[other].by_word for other in row)
 
 
 def _gain(name: str, row: Sequence[str], open_pairs: set[frozenset[str]]) -> int:

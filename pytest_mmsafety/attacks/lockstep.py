@@ -66,6 +66,6 @@ def _attempts(probes: Sequence[Probe], oracle: Oracle, number: int) -> list[Atte
     verdicts = oracle.judge_again(list(doubtful.values()), [outcomes[i] for i in doubtful]) if doubtful else ()
     again = {i: outcome.verdicts[0] for i, outcome in zip(doubtful, verdicts, strict=True) if outcome.verdicts}
     return [
-        Attempt((), probe.original, variant, outcome, again.get(i))
+        Attempt(probe.changes, probe.original, variant, outcome, again.get(i))
         for i, (probe, variant, outcome) in enumerate(zip(probes, variants, outcomes, strict=True))
     ]

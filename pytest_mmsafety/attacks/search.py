@@ -200,8 +200,7 @@ class Search:
 
     def _spend(self, variants: list[Case], changes: Sequence[Composition]) -> Steps[list[Attempt]]:
         self.calls += len(variants)
-        attempts = yield [Probe(self.case, variant) for variant in variants]
-        attempts = [replace(attempt, changes=own) for attempt, own in zip(attempts, changes, strict=True)]
+        attempts = yield [Probe(self.case, c, variant) for variant, c in zip(variants, changes, strict=True)]
         for attempt in attempts:
             self._note(attempt)
         return attempts

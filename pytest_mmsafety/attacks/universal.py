@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import chain
 from typing import TypeVar
 
@@ -111,8 +110,8 @@ class UniversalSearch:
     def _asked(self, cases: Sequence[Case], changes: Composition) -> Steps[dict[str, Attempt]]:
         """Id -> what comes of these changes of the case."""
         self.calls += len(cases)
-        attempts = yield [Probe(case, perturb(case, changes)) for case in cases]
-        return {case.id: replace(attempt, changes=changes) for case, attempt in zip(cases, attempts, strict=True)}
+        attempts = yield [Probe(case, changes, perturb(case, changes)) for case in cases]
+        return dict(zip([case.id for case in cases], attempts, strict=True))
 
     def _flipped(self, id_: str, attempt: Attempt) -> bool:
         return attempt.state(self.clean[id_]) == "flipped"
