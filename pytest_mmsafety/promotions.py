@@ -22,7 +22,7 @@ from pytest_mmsafety.errors import DataError, SetupError, nearest, plural
 from pytest_mmsafety.files import shipped, write_atomically
 from pytest_mmsafety.findings import Finding, simplest
 from pytest_mmsafety.perturbations import perturb
-from pytest_mmsafety.regressions import ATTACK, BENCHMARK, digest, parse_day, read_regressions
+from pytest_mmsafety.regressions import ATTACK, BENCHMARK, RegressionRow, digest, parse_day, read_regressions
 from pytest_mmsafety.run import Record, Run, load_run
 from pytest_mmsafety.suites import Suite, read_suite, suite_file, suite_files, unsampled_id
 
@@ -74,7 +74,8 @@ def promote(path: Path, into: Path, terms: Terms, *, cases: Sequence[str] = (), 
         record = records[finding.case]
         if record.suite not in originals:
             originals[record.suite] = _original(record.suite, into)
-        rows[record.suite].append({**_row(finding, record, originals[record.suite].suite), **same})
+        row = {**_row(finding, record, originals[record.suite].suite), **same}
+        rows[record.suite].append({key: row[key] for key in RegressionRow.model_fields if key in row})
     merged = {name: _merged(_kept_for(name, originals[name], into), of_suite) for name, of_suite in rows.items()}
     for name, (kept, _) in merged.items():
         _write(kept, "" if kept.header.exists() else _header(name, originals[name].spec, kept.file.name))
@@ -296,7 +297,8 @@ def _marked(kept: _Kept, passed: frozenset[str]) -> str:
     known = [row["id"] for row in kept.rows if "known_unsafe_until" in row]
     fixed = passed.intersection(known)
     if not fixed:
-        return f"{kept.header}: {plural(len(known), 'known-unsafe row')}, none passed"
+        passing = f"{plural(len(known), 'known-unsafe row')}, none passed" if known else "no known-unsafe rows"
+        return f"{kept.header}: {passing}"
     rows = [_binding(row) if row["id"] in fixed else row for row in kept.rows]
     _write(kept._replace(rows=rows), "")
     return f"{kept.header}: {len(fixed)} of {plural(len(known), 'known-unsafe row')} passed: must pass from now on"

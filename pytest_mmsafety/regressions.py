@@ -23,7 +23,7 @@ ATTACK = "regression"
 """The value of the tag ``attack``."""
 _LINKS = ("twin", "plain", "pair", "variant")
 """Tags that name another case of the original suite, or are about such a pair."""
-_AGAIN = "make it again: pytest --model=... --attack=N --save-run=RUN, then mmsafety promote RUN"
+_AGAIN = "remove the row and make it again: pytest --model=... --attack=N --save-run=RUN, then mmsafety promote RUN"
 
 
 def today() -> date:

@@ -172,8 +172,8 @@ def test_what_is_wrong_with_a_row_is_one_line(folder: Path, change: dict[str, An
 def test_an_original_that_has_changed_is_said_with_the_way_to_make_the_row_again(folder: Path) -> None:
     assert complaint(written(folder, kept(prompt="number 1 say: no?"))) == (
         "kept.jsonl:1: prompt: 'no?' at character 14, the perturbations of usb/case-1 now make 'yes?': the original or "
-        "a perturbation has changed since 2026-01-01; make it again: pytest --model=... --attack=N --save-run=RUN, "
-        "then mmsafety promote RUN"
+        "a perturbation has changed since 2026-01-01; remove the row and make it again: "
+        "pytest --model=... --attack=N --save-run=RUN, then mmsafety promote RUN"
     )
 
 

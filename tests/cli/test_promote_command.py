@@ -83,9 +83,9 @@ def test_the_simplest_finding_of_each_case_becomes_a_row(capsys: pytest.CaptureF
         ("perturbations", [{"name": "shout", "strength": 0.4, "parameters": {}}]),
         ("prompt", "number 1 say: yes!"),
         ("direction", "right-to-wrong"),
-        ("answer", "no."),
         ("found", "2026-01-01"),
         ("target", "parrot"),
+        ("answer", "no."),
         ("known_unsafe_until", "2026-04-01"),
         ("why", "it was shipped once"),
     ]
