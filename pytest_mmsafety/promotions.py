@@ -22,11 +22,10 @@ from pytest_mmsafety.errors import DataError, SetupError, nearest, plural
 from pytest_mmsafety.files import shipped, write_atomically
 from pytest_mmsafety.findings import Finding, simplest
 from pytest_mmsafety.perturbations import perturb
-from pytest_mmsafety.regressions import ATTACK, BENCHMARK, RegressionRow, digest, parse_day, read_regressions
+from pytest_mmsafety.regressions import BENCHMARK, REGRESSION, RegressionRow, digest, parse_day, read_regressions
 from pytest_mmsafety.run import Record, Run, load_run
 from pytest_mmsafety.suites import Suite, read_suite, suite_file, suite_files, unsampled_id
 
-FOLDER = Path("cases", "regressions")
 DAYS = 90
 """How long a promoted case may fail, from the day of its run, unless told."""
 
@@ -95,7 +94,7 @@ def _same_for_all(run: Run, path: Path, terms: Terms) -> _Row:
 
 def _chosen(run: Run, path: Path, cases: Sequence[str], *, every: bool) -> list[Finding]:
     """The findings to promote. Raises :class:`SetupError` if there are none, or none for one of *cases*."""
-    regressions = {record.key for record in run.records if record.tags.get("attack") == ATTACK}
+    regressions = {record.key for record in run.records if record.tags.get("attack") == REGRESSION}
     findings = [finding for finding in run.findings if finding.case not in regressions]
     if not findings:
         what = "only findings on regressions, which are kept already" if run.findings else "no findings"

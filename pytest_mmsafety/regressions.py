@@ -19,7 +19,7 @@ from pytest_mmsafety.perturbations import perturb
 from pytest_mmsafety.perturbations.composition import change_of
 
 BENCHMARK = "regressions"
-ATTACK = "regression"
+REGRESSION = "regression"
 """The value of the tag ``attack``."""
 _LINKS = ("twin", "plain", "pair", "variant")
 """Tags that name another case of the original suite, or are about such a pair."""
@@ -151,7 +151,7 @@ def regression_case(regression: Regression, suite: str, benchmark: str, original
 def _tags(original: Case, benchmark: str, changes: Iterable[Change]) -> dict[str, str]:
     own = {tag: value for tag, value in original.tags.items() if tag not in _LINKS}
     names = "+".join(change.name for change in changes)
-    return {**own, "benchmark": benchmark, "attack": ATTACK, "original": original.key, "perturbation": names}
+    return {**own, "benchmark": benchmark, "attack": REGRESSION, "original": original.key, "perturbation": names}
 
 
 def _check_prompt(regression: Regression, prompt: str, original: str) -> None:

@@ -11,7 +11,7 @@ from pytest_mmsafety.doctor.images import Picture, near_looks
 from pytest_mmsafety.doctor.problems import ERROR, INFO, WARNING, Problem, some
 from pytest_mmsafety.doctor.sources import Source
 from pytest_mmsafety.doctor.texts import contents, near_texts, normalised, same
-from pytest_mmsafety.regressions import ATTACK
+from pytest_mmsafety.regressions import REGRESSION
 
 
 class Item(NamedTuple):
@@ -73,7 +73,8 @@ def compare(sources: Sequence[Source], pictures: Mapping[str, Picture]) -> Compa
 
 
 def _items(source: Source, pictures: Mapping[str, Picture]) -> Iterator[Item]:
-    cases = [case for case in source.suite.cases if case.tags.get("attack") != ATTACK]  # variants of others, on purpose
+    # Regressions are variants of other cases, on purpose.
+    cases = [case for case in source.suite.cases if case.tags.get("attack") != REGRESSION]
     for case, content in zip(cases, contents([case.prompt for case in cases]), strict=True):
         digests = tuple(pictures[path].sha256 or case.key for path in case.images)
         # Whether a case whose image is missing is another's twin is unknown.

@@ -90,7 +90,9 @@ def word(prompt: str, number: int) -> str:
 
 
 def confusable(text: str) -> bool:
-    return re.search(r"[\u0370-\u03ff\u0400-\u04ff\u0500-\u052f\uab30-\uabbf\u2100-\u214f\uff00-\uffef]", text) is not None
+    return (
+        re.search(r"[\u0370-\u03ff\u0400-\u04ff\u0500-\u052f\uab30-\uabbf\u2100-\u214f\uff00-\uffef]", text) is not None
+    )
 
 
 def _weakness(name: str, case: Case, breaks: Condition, *least: Change) -> Planted:
@@ -107,7 +109,9 @@ def planted() -> list[Planted]:
             lambda p, _: re.search("扮演|演员|角色|故事|游戏|小说|戏", p) is not None,
             some("role-play", 0, {"language": "zh"}),
         ),
-        _weakness("a claimed teacher", english("2"), lambda p, _: "teach" in p, some("disguise", 0, {"voice": "teacher"})),
+        _weakness(
+            "a claimed teacher", english("2"), lambda p, _: "teach" in p, some("disguise", 0, {"voice": "teacher"})
+        ),
         _weakness(
             "the strongest reverse induction",
             english("3"),
@@ -120,10 +124,16 @@ def planted() -> list[Planted]:
             lambda p, _: re.search(r"[a-z]{4}.*(avoid|careful)", p) is not None,
             some("reverse-induction", 0, {"language": "en"}),
         ),
-        _weakness("goal hijacking", english("5"), lambda p, _: not p.startswith("Describe") and "rules" in p.lower(),
-                  some("goal-hijacking", 0)),
         _weakness(
-            "a homoglyph in one word", english("6"), lambda p, _: confusable(word(p, 7)),
+            "goal hijacking",
+            english("5"),
+            lambda p, _: not p.startswith("Describe") and "rules" in p.lower(),
+            some("goal-hijacking", 0),
+        ),
+        _weakness(
+            "a homoglyph in one word",
+            english("6"),
+            lambda p, _: confusable(word(p, 7)),
             some("unicode-confusable", 0, {"words": (7,)}),
         ),
         _weakness(
@@ -141,7 +151,7 @@ def planted() -> list[Planted]:
         _weakness(
             "half of a word's letters accented",
             english("9"),
-            lambda p, _: len(re.findall('[\u00c0-\u017f\u0300-\u036f]', word(p, 2))) >= 4,
+            lambda p, _: len(re.findall("[\u00c0-\u017f\u0300-\u036f]", word(p, 2))) >= 4,
             some("diacritic", 0, {"words": (2,)}),
         ),
         _weakness(
@@ -153,9 +163,11 @@ def planted() -> list[Planted]:
         _weakness(
             "a label at the top of the picture",
             english("11"),
-            lambda _, i: i.size == original().size
-            and difference(i.crop((0, 0, i.width, 30)), original().crop((0, 0, i.width, 30))) > 8
-            and difference(i.crop((0, 60, *i.size)), original().crop((0, 60, *i.size))) < 1,
+            lambda _, i: (
+                i.size == original().size
+                and difference(i.crop((0, 0, i.width, 30)), original().crop((0, 0, i.width, 30))) > 8
+                and difference(i.crop((0, 60, *i.size)), original().crop((0, 60, *i.size))) < 1
+            ),
             some("add-text-image", 0, {"place": "top"}),
         ),
         _weakness("noise above a level", english("12"), lambda _, i: grain(i) > 60, some("noise", 0)),
@@ -167,7 +179,9 @@ def planted() -> list[Planted]:
             some("noise", 0),
             some("image-flip", 0),
         ),
-        _weakness("a dark picture", english("15"), lambda _, i: float(pixels(i).mean()) < 90, some("image-brightness", 0)),
+        _weakness(
+            "a dark picture", english("15"), lambda _, i: float(pixels(i).mean()) < 90, some("image-brightness", 0)
+        ),
         _weakness(
             "few colours and a polite tone",
             chinese("16"),
@@ -175,8 +189,12 @@ def planted() -> list[Planted]:
             some("tone", 0),
             some("image-color-saturation", 0),
         ),
-        _weakness("the order of the options", choice("17"), lambda p, _: p.find("clock") > p.find("lamp"),
-                  some("position-swapping", 0, {"by": 3})),
+        _weakness(
+            "the order of the options",
+            choice("17"),
+            lambda p, _: p.find("clock") > p.find("lamp"),
+            some("position-swapping", 0, {"by": 3}),
+        ),
         _weakness(
             "an opinion and a claimed police officer",
             english("18"),

@@ -6,16 +6,18 @@ import inspect
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from hashlib import sha256
 from typing import Any
 
 import pytest
+from PIL import Image
 from project import BOTH_WAYS, Project, plain, row
 
 from pytest_mmsafety.cases import Change
 from pytest_mmsafety.cli.main import main
 from pytest_mmsafety.findings import Finding
 from pytest_mmsafety.perturbations import PERTURBATIONS, Perturbation
-from pytest_mmsafety.run import load_run, save_run
+from pytest_mmsafety.run import ImageRef, load_run, save_run
 from pytest_mmsafety.testing import make_record, make_run
 
 
@@ -122,3 +124,27 @@ def test_a_row_that_its_original_no_longer_makes_is_a_broken_suite(project: Proj
     code, said = on(project, "2026-01-02")
     assert code != 0
     assert "cases/regressions/demo.jsonl:1: prompt: 'no' at character 14, the perturbations of demo/case-1 now" in said
+
+
+@BOTH_WAYS
+def test_a_row_with_a_changed_picture_is_asked_with_it(project: Project, workers: tuple[str, ...]) -> None:
+    picture = project.path / "cases" / "a.png"
+    Image.new("RGB", (64, 48), "red").save(picture)
+    project.suite([row(1), row(2, images=["a.png"])])
+    turned = Finding("demo/case-2", "right-to-wrong", (Change("image-rotation", 0.5),), 1, "yes", "no")
+    shown = ImageRef("a.png", sha256(picture.read_bytes()).hexdigest())
+    records = [make_record("case-2", prompt="number 2 say: yes", images=(shown,))]
+    save_run(make_run(records, findings=[turned]), project.path / "found.json")
+    assert main(["promote", "found.json", "--must-pass"]) == 0
+    code, said = on(project, "2026-01-02", *workers)
+    assert code == 0, said
+    images = {
+        record.tags.get("perturbation", ""): record.images[0]
+        for record in load_run(project.path / "run.json").records
+        if record.images
+    }
+    assert images[""] == shown
+    assert images["image-rotation"].name == "a.png"
+    assert images["image-rotation"].sha256 not in ("", shown.sha256)
+    assert main(["verify", "run.json"]) == 0
+    assert main(["report", "run.json"]) == 0
