@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, find, settings
 from hypothesis.errors import NoSuchExample
 
 from pytest_mmsafety.attacks.attempts import Attempt
-from pytest_mmsafety.attacks.compositions import LEVELS, MOST, Composition, all_parameters, options, simplicity
+from pytest_mmsafety.attacks.compositions import LEVELS, MOST, Composition, options, simplicity
 from pytest_mmsafety.attacks.search import Search
 from pytest_mmsafety.attacks.settings import AttackSettings
 from pytest_mmsafety.attacks.strategies import compositions
@@ -59,11 +59,12 @@ def _has(change: Change, part: Change) -> bool:
 
 
 def drawn(chance: random.Random, pair: bool) -> Weakness:
-    names = chance.sample(list(options(CASE, tuple(PERTURBATIONS))), 2 if pair else 1)
+    choices = options(CASE, tuple(PERTURBATIONS))
+    names = chance.sample(list(choices), 2 if pair else 1)
     parts = []
     for name in names:
         kind = PERTURBATIONS[name]
-        told = dict(chance.choice(all_parameters(name)))
+        told = dict(chance.choice(choices[name]))
         if kind.settings and chance.random() < 0.5:  # often any will do, which the default stands for
             told = {}
         if kind.by_word:

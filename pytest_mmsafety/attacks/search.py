@@ -15,7 +15,8 @@ from itertools import chain, islice, takewhile
 from typing import TypeVar
 
 from pytest_mmsafety.attacks.attempts import Attempt, Probe, Steps, finding_of
-from pytest_mmsafety.attacks.compositions import Composition, alone, explored, options, simplicity
+from pytest_mmsafety.attacks.compositions import Composition, options, simplicity
+from pytest_mmsafety.attacks.exploration import alone, explored
 from pytest_mmsafety.attacks.settings import AttackSettings
 from pytest_mmsafety.attacks.shrinking import Waves, fewest, shrunk
 from pytest_mmsafety.cases import Case
@@ -94,7 +95,7 @@ class Search:
         if self._flipped(self.clean):
             return  # it fails as it stands: there is nothing to find
         choices = options(self.case, self._settings.techniques)
-        waves = chain(_waves(self._before), _waves(explored(choices)))
+        waves = _waves(chain(self._before, explored(choices)))
         while not self.findings and (wave := next(waves, None)):
             yield from self._try(wave)
         waves = _waves(alone(choices))  # a pair flips: does one of all others alone?

@@ -7,7 +7,8 @@ from itertools import chain
 from typing import TypeVar
 
 from pytest_mmsafety.attacks.attempts import Attempt, Probe, Steps, finding_of
-from pytest_mmsafety.attacks.compositions import Composition, all_parameters, explored
+from pytest_mmsafety.attacks.compositions import Composition, all_parameters
+from pytest_mmsafety.attacks.exploration import explored
 from pytest_mmsafety.attacks.settings import AttackSettings
 from pytest_mmsafety.attacks.shrinking import Waves, fewest, shrunk
 from pytest_mmsafety.cases import Case, Change

@@ -1,4 +1,4 @@
-"""All perturbations, by name: published wrappers first, then letters, options, words in pictures, pictures."""
+"""All perturbations, by name."""
 
 from __future__ import annotations
 
@@ -198,5 +198,6 @@ _PICTURES = (
 )
 
 PERTURBATIONS: dict[str, Perturbation] = {
-    kind.name: kind for kind in (*_WRAPPERS, *_LETTERS, *_OPTIONS, *_WORDS_IN_PICTURES, *_PICTURES)
+    kind.name: kind for kind in (*_OPTIONS, *_WORDS_IN_PICTURES, *_LETTERS, *_WRAPPERS, *_PICTURES)
 }
+"""In the order in which several are applied: what acts upon the prompt itself comes before what is put around it."""
