@@ -18,6 +18,7 @@ from pytest_mmsafety.documents import strict_json, strictly
 from pytest_mmsafety.errors import SetupError, nearest, plural
 from pytest_mmsafety.files import beside, file_or_name, left_over
 from pytest_mmsafety.images import digest_or_empty
+from pytest_mmsafety.perturbations import edit_digest
 from pytest_mmsafety.run import Record, Run, RunSettings, load_run
 
 FOLDER = Path("reports", "baselines")
@@ -120,7 +121,16 @@ def setting_differences(settings: RunSettings, baseline: RunSettings) -> list[Di
         *_value_differences(DECODING, "model_args.", settings.model_args, baseline.model_args),
         *_value_differences(JUDGE, "", *judges),
         *_value_differences(JUDGE, "judge_args.", settings.judge_args, baseline.judge_args),
+        *_attack_differences(settings, baseline),
     ]
+
+
+def _attack_differences(settings: RunSettings, baseline: RunSettings) -> Iterator[Difference]:
+    """Where both were attacked, the searches must have been alike: twice the calls find more."""
+    if settings.attack and baseline.attack:
+        now, then = ({"attack": str(one.attack)} for one in (settings, baseline))
+        yield from _value_differences(CASES, "", now, then)
+        yield from _value_differences(CASES, "attack_args.", settings.attack_args, baseline.attack_args)
 
 
 def _value_differences(kind: str, prefix: str, now: Mapping[str, str], then: Mapping[str, str]) -> Iterator[Difference]:
@@ -138,11 +148,15 @@ def case_differences(cases: Sequence[Case], baseline: Sequence[Record]) -> list[
             if image not in digests:
                 digests[image] = digest_or_empty(image)
     asked = (
-        Content(case.key, case.prompt, case.expected, tuple(digests[image] for image in case.images))
+        Content(case.key, case.prompt, case.expected, tuple(_digest(digests[image], case) for image in case.images))
         for case in cases
         if not case.skip
     )
     return _content_differences(asked, baseline)
+
+
+def _digest(sha256: str, case: Case) -> str:
+    return edit_digest(sha256, case.edits) if sha256 else ""
 
 
 def record_differences(records: Iterable[Record], baseline: Sequence[Record]) -> list[Difference]:

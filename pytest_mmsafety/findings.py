@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from pytest_mmsafety.cases import Change
 
@@ -25,6 +25,11 @@ class Finding:
     """Variants of this case that had been evaluated when it was found, from 1."""
     answer_before: str
     answer_after: str
+
+
+def finding_from(data: Mapping[str, Any]) -> Finding:
+    """What ``dataclasses.asdict`` made *data* of."""
+    return Finding(**{**data, "perturbations": tuple(Change(**change) for change in data["perturbations"])})
 
 
 def simplest(findings: Iterable[Finding]) -> list[Finding]:

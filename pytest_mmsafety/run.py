@@ -99,6 +99,9 @@ class RunSettings:
     judge_args: Mapping[str, str] = field(default_factory=dict)
     batch_size: int = 8
     samples: int = 1
+    attack: int = 0
+    """Calls of the target for the attack on a group; 0: nothing was attacked."""
+    attack_args: Mapping[str, str] = field(default_factory=dict)
     subset: float = 1.0
     """Share of each suite that the run is about, above 0 to 1."""
     early_stop: bool = False
@@ -273,7 +276,7 @@ def _faults(run: Run) -> Iterator[str]:
     """What cannot be in a run, with its place."""
     settings = run.settings
     yield from _below("settings", 1, batch_size=settings.batch_size, samples=settings.samples)
-    yield from _below("settings", 0, target_calls=settings.target_calls)
+    yield from _below("settings", 0, target_calls=settings.target_calls, attack=settings.attack)
     if not 0 < settings.subset <= 1:
         yield f"settings.subset: {settings.subset!r}; expected a share above 0, at most 1"
     yield from _suite_faults(run)

@@ -87,6 +87,11 @@ class Attack:
             else:
                 yield outcome_under_universal(case, original_of(case).id, search)
 
+    def settled(self) -> Iterator[Outcome]:
+        """After an interruption: of searches that had come to their ends, or had found something."""
+        searches = self._search_of
+        return (o for o in self.outcomes() if searches[o.case].done or searches[o.case].findings)
+
     def findings(self) -> Iterator[Finding]:
         for search in self._searches:
             yield from search.findings

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from pytest_mmsafety.attacks.settings import SEARCH, SWEEP, AttackSettings
+from pytest_mmsafety.attacks.settings import SEARCH, SWEEP, UNIVERSAL, AttackSettings
 from pytest_mmsafety.cases import PLAIN, Case, Change
 from pytest_mmsafety.errors import SetupError, plural
 from pytest_mmsafety.metrics import ATTACK
@@ -21,14 +21,45 @@ HALF = "half"
 """The tag of cases under a universal attack: ``chosen-on`` or ``held-out``."""
 
 
-def attacked(suite: Suite, settings: AttackSettings) -> Suite:
-    """The suite with the groups that ``--attack`` adds. Raises :class:`SetupError` for too small a budget."""
-    groups = dict(_groups(suite, settings))
-    return replace(
-        suite,
-        cases=(*suite.cases, *(case for cases in groups.values() for case in cases)),
-        groups={**suite.groups, **groups},
-    )
+def attack_groups(suite: Suite, settings: AttackSettings) -> dict[str, tuple[Case, ...]]:
+    """Name -> cases of the groups that ``--attack`` adds to a suite."""
+    groups = {}
+    for name, cases in _attackable(suite, settings).items():
+        made = _swept(cases, settings) if settings.mode == SWEEP else _searched(cases, settings)
+        if made:
+            groups[f"{name}{MARK}{settings.mode}"] = made
+    return groups
+
+
+def check_budget(suite: Suite, settings: AttackSettings) -> None:
+    """Raise :class:`SetupError` if the calls of a group do not suffice for its cases."""
+    for name, cases in _attackable(suite, settings).items():
+        least, why = _least_calls(cases, settings)
+        if settings.calls < least:
+            group = f"{suite.name}: {name}"
+            raise SetupError(f"--attack: {settings.calls} calls a group; {group} needs at least {least}: {why}")
+
+
+def _least_calls(cases: Sequence[Case], settings: AttackSettings) -> tuple[int, str]:
+    if settings.mode == SEARCH:
+        return 2 * len(cases), f"{plural(len(cases), 'case')}, each as it stands and with one change"
+    if settings.mode == SWEEP:
+        return len(
+            _sweep(settings)
+        ), f"{plural(len(_sweep(settings)), 'technique with a strength', 'techniques')} on one case"
+    return 3 * len(cases), f"{plural(len(cases), 'case')} as they stand, with one change, and with the one chosen"
+
+
+def is_searched(cases: Sequence[Case]) -> bool:
+    """Whether a group is one of searches, whose variants are not known beforehand."""
+    return bool(cases) and cases[0].tags.get(ATTACK) in (SEARCH, UNIVERSAL)
+
+
+def calls_of(cases: Sequence[Case], settings: AttackSettings | None) -> int:
+    """Calls of the target that a group may take."""
+    if settings is None or not is_searched(cases):
+        return len(cases)
+    return settings.calls if settings.mode == UNIVERSAL else len(cases) * settings.calls_of_case(len(cases))
 
 
 def original_of(case: Case) -> Case:
@@ -37,15 +68,14 @@ def original_of(case: Case) -> Case:
     return replace(case, id=case.tags[ORIGINAL].removeprefix(f"{case.suite}/"), tags=tags)
 
 
-def _groups(suite: Suite, settings: AttackSettings) -> Iterator[tuple[str, tuple[Case, ...]]]:
-    groups = suite.groups if settings.mode in (SEARCH, SWEEP) else _by_aspect(suite)
-    for name, cases in groups.items():
-        own = [case for case in cases if case.sample == 1 and ATTACK not in case.tags and not case.skip]
-        if not own:
-            continue
-        made = _swept(own, settings) if settings.mode == SWEEP else _searched(own, settings)
-        if made:
-            yield f"{name}{MARK}{settings.mode}", made
+def _attackable(suite: Suite, settings: AttackSettings) -> dict[str, list[Case]]:
+    """The groups of the suite with those of their cases that can be attacked."""
+    groups = _by_aspect(suite) if settings.mode == UNIVERSAL else suite.groups
+    found = {
+        name: [case for case in cases if case.sample == 1 and ATTACK not in case.tags and not case.skip]
+        for name, cases in groups.items()
+    }
+    return {name: cases for name, cases in found.items() if cases}
 
 
 def _by_aspect(suite: Suite) -> Mapping[str, Sequence[Case]]:
@@ -57,11 +87,6 @@ def _by_aspect(suite: Suite) -> Mapping[str, Sequence[Case]]:
 
 
 def _searched(cases: Sequence[Case], settings: AttackSettings) -> tuple[Case, ...]:
-    if settings.calls_of_case(len(cases)) < 1:
-        raise SetupError(
-            f"--attack: {settings.calls} calls for a group of {plural(len(cases), 'case')} of {cases[0].suite}; "
-            "expected at least one a case"
-        )
     halves = {} if settings.mode == SEARCH else _halves(cases)
     return tuple(
         replace(
@@ -91,15 +116,14 @@ def _shuffled(name: str) -> bytes:
 
 def _swept(cases: Sequence[Case], settings: AttackSettings) -> tuple[Case, ...]:
     """Every technique alone at every strength, on as many cases as the calls allow: the same ones for each."""
-    changes = [Change(name, strength) for name in settings.techniques for strength in _strengths(name, settings)]
+    changes = _sweep(settings)
     most = settings.calls // len(changes)
-    if not most:
-        raise SetupError(
-            f"--attack: {settings.calls} calls a group; a sweep of {plural(len(settings.techniques), 'technique')} at "
-            f"{plural(len(settings.strengths), 'strength')} needs at least {len(changes)}"
-        )
     chosen = set(sorted((case.id for case in cases), key=_shuffled)[:most])
     return tuple(made for case in cases if case.id in chosen for change in changes if (made := _changed(case, change)))
+
+
+def _sweep(settings: AttackSettings) -> list[Change]:
+    return [Change(name, strength) for name in settings.techniques for strength in _strengths(name, settings)]
 
 
 def _strengths(name: str, settings: AttackSettings) -> Sequence[float]:

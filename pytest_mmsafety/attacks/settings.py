@@ -37,6 +37,20 @@ class AttackSettings:
     seconds: float | None = None
     """After which the search of a group ends with what it has; ``None``: never."""
 
+    @property
+    def told(self) -> dict[str, str]:
+        """What of it is not as by default, as ``--attack-args`` would say it."""
+        plain = AttackSettings(self.calls)
+        texts = {
+            "mode": self.mode,
+            "per_case": str(self.per_case),
+            "confirm": "/".join(map(str, self.confirm)),
+            "techniques": "+".join(self.techniques),
+            "strengths": "+".join(f"{strength:g}" for strength in self.strengths),
+            "seconds": str(self.seconds),
+        }
+        return {name: text for name, text in texts.items() if getattr(self, name) != getattr(plain, name)}
+
     def calls_of_case(self, cases: int) -> int:
         """Calls for each of so many cases of a group."""
         share = self.calls // cases

@@ -45,6 +45,11 @@ class Collected:
         self._check_any_case(last_failed=last_failed)
         if not any(self.library.cases):
             return
+        if self._settings.attack:
+            from pytest_mmsafety.attacks.cases import check_budget
+
+            for suite in self.library.suites:
+                check_budget(suite, self._settings.attack)
         self._check_baseline(run_settings)
         if policy := self.policy:
             self._check_policy(policy, whole=not (self.library.broken or last_failed))

@@ -229,7 +229,7 @@ class Controller:
         return {
             digest: file
             for case in self._library.cases
-            if (outcome := outcomes.get(case.key))
+            if (outcome := outcomes.get(case.key)) and not case.edits
             for file, digest in zip(case.images, outcome.image_digests, strict=False)
         }
 

@@ -16,6 +16,7 @@ import pytest
 from pytest_mmsafety.plugin.options import (
     FLAGS,
     OPTIONS,
+    check_attack,
     check_early_stop,
     check_store,
     option,
@@ -152,6 +153,7 @@ def _register_controller(config: pytest.Config, settings: Settings, *, distribut
     from pytest_mmsafety.plugin.same_errors import SameErrors
 
     policy = _policy(config, settings)
+    check_attack(settings)
     if settings.early_stop:
         check_early_stop(settings, policy, distributed=distributed)
     baseline = _baseline(config, settings, policy)
@@ -207,7 +209,7 @@ def _library(config: pytest.Config) -> Any:
             settings = settings_of(config)
         except SetupError as error:
             raise pytest.UsageError(str(error)) from None
-        config.stash[LIBRARY] = Library(settings.data, settings.subset, settings.samples)
+        config.stash[LIBRARY] = Library(settings.data, settings.subset, settings.samples, settings.attack)
     return config.stash[LIBRARY]
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
+from pytest_mmsafety.attacks.cases import attack_groups
+from pytest_mmsafety.attacks.settings import AttackSettings
 from pytest_mmsafety.cases import Case
 from pytest_mmsafety.errors import DataError
 from pytest_mmsafety.suites import SUITE_SUFFIXES, Suite, read_suite
@@ -16,10 +19,13 @@ class Library:
     """Suites by path.
 
     *data* maps the names of ``--data`` to folders, *share* is how much of each suite counts, *samples* how often
-    each case is asked.
+    each case is asked, *attack* which groups are added.
     """
 
-    def __init__(self, data: Mapping[str, Path], share: float = 1, samples: int = 1) -> None:
+    def __init__(
+        self, data: Mapping[str, Path], share: float = 1, samples: int = 1, attack: AttackSettings | None = None
+    ) -> None:
+        self._attack = attack
         self._data = data
         self._share = share
         self._samples = samples
@@ -40,10 +46,18 @@ class Library:
             except DataError as error:
                 self.broken[path] = str(error)
                 raise
-            self.tags += [(case.suite, case.tags) for case in suite.cases]
             part = suite.subset(self._share) if self._share < 1 and suite.cases else suite
-            self._suites[path] = part.sampled(self._samples) if self._samples > 1 else part
+            part = part.sampled(self._samples) if self._samples > 1 else part
+            self.tags += [(case.suite, case.tags) for case in suite.cases]
+            self._suites[path] = part if self._attack is None else self._attacked(part, self._attack)
         return self._suites[path]
+
+    def _attacked(self, suite: Suite, attack: AttackSettings) -> Suite:
+        """The suite with the groups that an attack adds."""
+        groups = attack_groups(suite, attack)
+        added = [case for cases in groups.values() for case in cases]
+        self.tags += [(case.suite, case.tags) for case in added]
+        return replace(suite, cases=(*suite.cases, *added), groups={**suite.groups, **groups})
 
     def _check_name(self, suite: Suite) -> None:
         for other in self._suites.values():

@@ -34,6 +34,12 @@ OPTIONS: tuple[tuple[str, str, str], ...] = (
         "FILE,...",
         "measured errors of judges (mmsafety judge evaluate): gated rates are corrected for them",
     ),
+    ("attack", "CALLS", "search perturbed variants that break a case: CALLS of the target a group (docs/attacks.md)"),
+    (
+        "attack-args",
+        "K=V,...",
+        "mode=search|universal|sweep, per_case=CALLS, confirm=K/M, techniques=A+B, strengths=0.5+1, seconds=S",
+    ),
     ("samples", "K", "ask every case K times, for a target that samples (default 1)"),
     ("subset", "SHARE", "fixed fraction of every suite, for example 10%%; gates are evaluated on that fraction"),
     ("store", "FILE", "SQLite file that keeps every answer (default .mmsafety/store.sqlite3; 'off': none)"),
@@ -137,6 +143,16 @@ def check_early_stop(settings: Settings, policy: Policy | None, *, distributed: 
         )
 
 
+def check_attack(settings: Settings) -> None:
+    """Refuse what ``--attack`` does not go together with."""
+    if settings.attack is None:
+        return
+    if settings.judge_phase == "after":
+        raise pytest.UsageError("--attack: a search needs every verdict at once; not with --judge-phase=after")
+    if settings.early_stop:
+        raise pytest.UsageError("--attack: it attacks every case; not with --early-stop")
+
+
 def check_store(settings: Settings) -> None:
     from pytest_mmsafety.store import Store
 
@@ -155,6 +171,7 @@ def settings_of(config: pytest.Config) -> Settings:
 
 def _parsed(config: pytest.Config) -> Settings:
     from pytest_mmsafety.arguments import parse_count, parse_data, parse_pairs, parse_phase, parse_seconds, parse_share
+    from pytest_mmsafety.attacks.settings import parse_attack
     from pytest_mmsafety.baselines import parse_allowed
     from pytest_mmsafety.judge_errors import parse_judge_errors
     from pytest_mmsafety.plugin.settings import Settings
@@ -184,6 +201,9 @@ def _parsed(config: pytest.Config) -> Settings:
         baseline=option(config, "baseline") or "",
         baseline_allow=parse_allowed(option(config, "baseline-allow") or ""),
         judge_errors=parse_judge_errors(option(config, "judge-errors") or "", base),
+        attack=parse_attack(
+            option(config, "attack") or "", parse_pairs("--attack-args", option(config, "attack-args") or "")
+        ),
         samples=parse_count("--samples", option(config, "samples") or "1", 1000),
         subset=parse_share("--subset", option(config, "subset") or "1"),
         early_stop=bool(option(config, "early-stop")),

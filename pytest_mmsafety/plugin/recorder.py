@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_mmsafety.arguments import public_arguments, public_value
 from pytest_mmsafety.errors import plural
+from pytest_mmsafety.findings import Finding, finding_from
 from pytest_mmsafety.outcomes import Outcome
 from pytest_mmsafety.run import (
     Record,
@@ -43,6 +44,8 @@ class Recorder:
         self._settings = settings
         self._library = library
         self.outcomes: dict[str, Outcome] = {}
+        self.findings: list[Finding] = []
+        self.judge_faults: list[Finding] = []
         self.notes: list[str] = []
         self.target = public_value(settings.model)
         """What the target calls itself, once it was needed."""
@@ -65,6 +68,8 @@ class Recorder:
         self.target = payload["target"] or self.target
         self._fingerprint = payload["fingerprint"] or self._fingerprint
         self._judges |= payload["judges"]
+        self.findings += map(finding_from, payload.get("findings", ()))
+        self.judge_faults += map(finding_from, payload.get("judge_faults", ()))
 
     @property
     def calls(self) -> int:
@@ -91,6 +96,8 @@ class Recorder:
             judge_args=public_arguments(settings.judge_args),
             batch_size=settings.batch_size,
             samples=settings.samples,
+            attack=settings.attack.calls if settings.attack else 0,
+            attack_args=settings.attack.told if settings.attack else {},
             subset=settings.subset,
             early_stop=settings.early_stop,
             target_calls=self.calls,
@@ -122,6 +129,8 @@ class Recorder:
             notes=(*self.notes, *notes, *self._remarks()),
             broken=self.broken,
             complete=complete,
+            findings=tuple(self.findings),
+            judge_faults=tuple(self.judge_faults),
             failures=(*(() if complete else (_STOPPED,)), *self.failures()),
         )
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_mmsafety.attacks.cases import calls_of, is_searched
 from pytest_mmsafety.engine.batches import units
 from pytest_mmsafety.engine.engine import INTERRUPT_TIMEOUT, Engine
 from pytest_mmsafety.judges.panel import Panel
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pytest_mmsafety.engine.progress import Progress
     from pytest_mmsafety.evaluation.early_stop import EarlyStop
     from pytest_mmsafety.judges import Judge
+    from pytest_mmsafety.plugin.attacker import Attacker
     from pytest_mmsafety.plugin.settings import Settings
     from pytest_mmsafety.targets import Target
 
@@ -47,6 +49,8 @@ class Runner:
         self._unit_of: dict[str, int] = {}
         self._waiting: dict[int, list[GroupItem]] = {}
         """Units whose cases were not submitted yet."""
+        self._keys: set[str] = set()
+        """Of the cases of all items."""
         self._early_stop: EarlyStop | None = None
         self._served: dict[str, Outcome] = {}
         """Outcomes under an early stop, also of the cases that it left out."""
@@ -55,6 +59,14 @@ class Runner:
         self._channel: Any = None
         """Of a worker: to its controller."""
         self._left: Mapping[str, Any] | None = None
+        self._attacker = self._make_attacker()
+
+    def _make_attacker(self) -> Attacker | None:
+        if self._settings.attack is None:
+            return None
+        from pytest_mmsafety.plugin.attacker import Attacker
+
+        return Attacker(self._settings.attack, self._settings.memory)
 
     @property
     def left(self) -> Mapping[str, Any] | None:
@@ -90,17 +102,21 @@ class Runner:
             self._make_target, self.panel, store, batch_size, judge_after=after, timeout=timeout
         )
         self._early_stop = session.config.stash.get(EARLY_STOP, None)
-        numbers = units([len(item.cases) for item in items], batch_size, self._workers, whole=after)
-        for item, number in zip(items, numbers, strict=True):
+        self._keys = {case.key for item in items for case in item.cases}
+        calls = [calls_of(item.cases, self._settings.attack) for item in items]
+        for item, number in zip(items, units(calls, batch_size, self._workers, whole=after), strict=True):
             self._unit_of[item.nodeid] = number
-            self._waiting.setdefault(number, []).append(item)
+            if self._attacker and is_searched(item.cases):
+                self._attacker.add(number, item.cases)
+            else:
+                self._waiting.setdefault(number, []).append(item)
         if self._early_stop:
             self._waiting.clear()  # its order is another
         elif not self._workers:
             for number in list(self._waiting):
                 self._submit(number)
         if self._progress:
-            self._progress.start(sum(len(item.cases) for item in items))
+            self._progress.start(sum(calls))
         return engine
 
     def _end(self, engine: Engine, *, stopped: bool) -> None:
@@ -115,7 +131,13 @@ class Runner:
             engine.close(interrupted=stopped)
         finally:  # also after a second Ctrl-C
             if stopped:
-                self._left = self._payload(engine, [*self._served.values(), *engine.left()])
+                self._left = self._payload(engine, [*self._served.values(), *self._left_behind(engine)])
+
+    def _left_behind(self, engine: Engine) -> list[Outcome]:
+        """Outcomes that no item reported; variants that an attack asked for are no cases of the run."""
+        if self._attacker is None:
+            return engine.left()
+        return [*(outcome for outcome in engine.left() if outcome.case in self._keys), *self._attacker.left()]
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """A worker that was stopped says with its last word what it knows."""
@@ -149,6 +171,8 @@ class Runner:
     def outcomes_of(self, cases: Sequence[Case]) -> list[Outcome]:
         """Called by an item's setup: block until its cases have outcomes."""
         assert self._engine is not None
+        if self._attacker and is_searched(cases):
+            return self._attacker.outcomes_of(cases, self._engine, self._tick)
         if self._early_stop is None:
             return self._engine.collect(cases, self._tick)
         if not self._served:
@@ -181,7 +205,8 @@ class Runner:
             self._heed_controller()
         if self._progress and self._engine:
             after = self._settings.judge_phase == "after"
-            self._progress.show(max(self._engine.settled, self._engine.answered if after else 0))
+            settled = 0 if self._attacker else self._engine.settled  # a search has answers judged twice
+            self._progress.show(max(settled, self._engine.answered if after or self._attacker else 0))
 
     def _heed_controller(self) -> None:
         """End with it: xdist itself only notices between two items."""
@@ -218,6 +243,7 @@ class Runner:
             "target": engine.target.name,
             "fingerprint": engine.target.fingerprint,
             "judges": engine.judges,
+            **(self._attacker.report() if self._attacker else {}),
             "worker": self._worker,
         }
 

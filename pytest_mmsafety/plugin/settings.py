@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pytest_mmsafety.attacks.settings import AttackSettings
     from pytest_mmsafety.judge_errors import JudgeErrors
 
 
@@ -41,6 +42,8 @@ class Settings:
     """What may differ between the run and its baseline."""
     judge_errors: Mapping[str, JudgeErrors]
     """Judge, with its version -> how often it errs."""
+    attack: AttackSettings | None
+    """How cases are attacked; ``None``: they are not."""
     samples: int
     """How often each case is asked."""
     subset: float
@@ -53,6 +56,11 @@ class Settings:
     """Where pytest was started: relative paths and the user's modules are looked up here."""
     root: Path
     """pytest's rootdir: node ids are relative to it."""
+
+    @property
+    def memory(self) -> Path | None:
+        """The folder that remembers how cases were broken; ``None`` without a store."""
+        return None if self.store is None else self.store.parent / "examples"
 
     @property
     def asked(self) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from xdist.scheduler import LoadScopeScheduling
 
+from pytest_mmsafety.attacks.cases import calls_of
 from pytest_mmsafety.engine.batches import units
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ class UnitScheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist is unt
         return self._units.get(nodeid, nodeid)
 
     def _unit_names(self, ids: Sequence[str]) -> dict[str, str]:
-        sizes = {nodeid: size for nodeid in ids if (size := len(self._library.group(nodeid, self._settings.root)))}
+        groups = {nodeid: self._library.group(nodeid, self._settings.root) for nodeid in ids}
+        sizes = {nodeid: calls_of(cases, self._settings.attack) for nodeid, cases in groups.items() if cases}
         whole = self._settings.judge_phase == "after"
         numbers = units(list(sizes.values()), self._settings.batch_size, self.numnodes, whole=whole)
         return {nodeid: f"unit-{number}" for nodeid, number in zip(sizes, numbers, strict=True)}
