@@ -17,6 +17,8 @@ from pytest_mmsafety.perturbations import perturb
 
 _T = TypeVar("_T")
 
+EXPLORED = 0.7
+"""Share of the calls after which no new change is tried; the rest is for making the best one smaller."""
 KEPT = 0.9
 """Share of the flips of a change that a simpler one must keep to be taken instead."""
 
@@ -33,8 +35,10 @@ class UniversalSearch:
         self._settings = settings
         self._live: Sequence[Case] = ()
         """The cases that it is chosen on, but for those that fail as they stand."""
-        self._flips: dict[Composition, int] = {}
-        """How many of them a change flips."""
+        self._tried: dict[str, Composition] = {}
+        """In words -> change."""
+        self._flips: dict[str, int] = {}
+        """How many of them a change, in words, flips."""
         self.calls = 0
         self.clean: dict[str, Attempt] = {}
         """Every case as it stands, by its id."""
@@ -51,9 +55,10 @@ class UniversalSearch:
         self._live = [case for case in self._chosen_on if not self._fails(self.clean[case.id])]
         if self._live:
             for changes in self._candidates():
-                if not self._affordable(1):
+                if not self._affordable(1) or self.calls > EXPLORED * self._settings.calls:
                     break
-                yield from self._count(changes)
+                if (yield from self._count(changes)) == len(self._live):
+                    break
             yield from self._choose()
         if self.best:
             self.after = yield from self._asked(everything, self.best)
@@ -78,11 +83,11 @@ class UniversalSearch:
 
     def _choose(self) -> Steps[None]:
         """The change that flips most, and then the simplest one that keeps nearly all of that."""
-        best = max(self._flips, key=lambda changes: (self._flips[changes], -len(changes)), default=())
-        if not self._flips.get(best):
+        name = max(self._flips, key=lambda name: (self._flips[name], -len(self._tried[name])), default="")
+        if not self._flips.get(name):
             return
-        self.best = best
-        needed = KEPT * self._flips[best]
+        best = self.best = self._tried[name]
+        needed = KEPT * self._flips[name]
         (self.best, *_) = (yield from self._keeping(fewest(best), needed)) or [best]
         self.best = (yield from self._keeping(shrunk(self.best, lambda *_: 0), needed)) or self.best
 
@@ -93,7 +98,7 @@ class UniversalSearch:
             while self._affordable(len(wave)):
                 for changes in wave:
                     yield from self._count(changes)
-                wave = waves.send([self._flips[changes] >= needed for changes in wave])
+                wave = waves.send([self._flips[_name(changes)] >= needed for changes in wave])
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
         return None
@@ -103,10 +108,14 @@ class UniversalSearch:
         wanted = changes * len(self._live) + len(self._chosen_on) + len(self._held_out)
         return self.calls + wanted <= self._settings.calls
 
-    def _count(self, changes: Composition) -> Steps[None]:
-        if changes not in self._flips:
+    def _count(self, changes: Composition) -> Steps[int]:
+        """How many cases these changes flip."""
+        name = _name(changes)
+        if name not in self._flips:
             attempts = yield from self._asked(self._live, changes)
-            self._flips[changes] = sum(self._flipped(id_, attempt) for id_, attempt in attempts.items())
+            self._tried[name] = changes
+            self._flips[name] = sum(self._flipped(id_, attempt) for id_, attempt in attempts.items())
+        return self._flips[name]
 
     def _asked(self, cases: Sequence[Case], changes: Composition) -> Steps[dict[str, Attempt]]:
         """Id -> what comes of these changes of the case."""
@@ -119,3 +128,7 @@ class UniversalSearch:
 
     def _fails(self, clean: Attempt) -> bool:
         return clean.state(clean) == "flipped"
+
+
+def _name(changes: Composition) -> str:
+    return " + ".join(map(str, changes))

@@ -239,7 +239,7 @@ class Controller:
         if terminalreporter.config.option.collectonly or not (self._started and any(self._library.cases)):
             return
         from pytest_mmsafety.judge_errors import known_errors
-        from pytest_mmsafety.plugin.terminal import ending_lines, summary_lines
+        from pytest_mmsafety.plugin.terminal import attack_lines, ending_lines, summary_lines
 
         recorder = self._recorder
         terminalreporter.ensure_newline()
@@ -247,11 +247,17 @@ class Controller:
         lines = [
             *summary_lines(
                 recorder.target,
-                list(recorder.outcomes.values()),
+                recorder.plain_outcomes,
                 recorder.calls,
                 self._gates,
                 [*recorder.notes, *self._collected.notes, *self._notes],
                 errors=known_errors(self._settings.judge_errors),
+                attack=attack_lines(
+                    recorder.attacked,
+                    recorder.findings,
+                    len(recorder.judge_faults),
+                    promotable=self._settings.save_run is not None,
+                ),
             ),
             *ending_lines(
                 complete=self._complete,

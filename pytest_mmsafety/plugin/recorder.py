@@ -7,11 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from pytest_mmsafety.arguments import public_arguments, public_value
+from pytest_mmsafety.attacks.settings import Mode
+from pytest_mmsafety.cases import Case
 from pytest_mmsafety.errors import plural
 from pytest_mmsafety.findings import Finding, finding_from
+from pytest_mmsafety.metrics import ATTACK
 from pytest_mmsafety.outcomes import Outcome
 from pytest_mmsafety.run import (
     Record,
@@ -75,6 +78,18 @@ class Recorder:
     def calls(self) -> int:
         """Batches that the target was asked, over all workers."""
         return sum(self._calls.values())
+
+    @property
+    def attacked(self) -> list[tuple[Case, Outcome]]:
+        """The cases that an attack added, with their outcomes."""
+        cases = (case for case in self._library.cases if case.tags.get(ATTACK) in get_args(Mode))
+        return [(case, self.outcomes[case.key]) for case in cases if case.key in self.outcomes]
+
+    @property
+    def plain_outcomes(self) -> list[Outcome]:
+        """Those of all other cases."""
+        added = {case.key for case, _ in self.attacked}
+        return [outcome for key, outcome in self.outcomes.items() if key not in added]
 
     @cached_property
     def records(self) -> tuple[Record, ...]:

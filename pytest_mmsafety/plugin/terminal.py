@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from pytest_mmsafety.attacks.cases import HALF
+from pytest_mmsafety.attacks.settings import SWEEP
+from pytest_mmsafety.cases import Case
 from pytest_mmsafety.errors import plural
+from pytest_mmsafety.findings import Finding, simplest
 from pytest_mmsafety.gates import FAILED, INCONCLUSIVE, NOT_EVALUATED, PASSED, REPORTED, GateResult
+from pytest_mmsafety.metrics import ATTACK
 from pytest_mmsafety.outcomes import Outcome
 
 if TYPE_CHECKING:
     from pytest_mmsafety.judge_errors import JudgeErrors
 
+_FINDINGS = 5
+"""Of an attack that the terminal shows."""
 _COLOURS = {PASSED: "green", FAILED: "red", INCONCLUSIVE: "yellow", NOT_EVALUATED: "yellow", REPORTED: ""}
 
 
@@ -24,16 +31,47 @@ def summary_lines(  # noqa: PLR0913 - all that it sums up
     notes: Sequence[str],
     *,
     errors: Mapping[str, JudgeErrors],
+    attack: Iterable[tuple[str, str]] = (),
 ) -> Iterator[tuple[str, str]]:
-    """Lines with the colour of each (empty: none). *errors*: what is known of how often judges err."""
+    """Lines with the colour of each (empty: none). *errors*: what is known of how often judges err.
+
+    *attack*: the lines of an attack (:func:`attack_lines`).
+    """
     yield f"target: {target}", ""
     yield f"cases:  {_counts(outcomes, calls)}", ""
     for line in _judges(outcomes, errors):
         yield f"judge:  {line}", ""
+    yield from attack
     for note in notes:
         yield f"note:   {note}", "yellow"
     if gates:
         yield from gate_lines(gates)
+
+
+def attack_lines(
+    attacked: Sequence[tuple[Case, Outcome]], findings: Sequence[Finding], faults: int, *, promotable: bool
+) -> Iterator[tuple[str, str]]:
+    """What an attack came to, and its simplest findings. *attacked*: the cases that it added, with their outcomes."""
+    by_mode: dict[str, list[Outcome]] = {}
+    for case, outcome in attacked:
+        if case.tags.get(HALF) != "chosen-on":
+            by_mode.setdefault(case.tags[ATTACK], []).append(outcome)
+    for mode, outcomes in by_mode.items():
+        scores = [outcome.score for outcome in outcomes if outcome.response is not None]
+        broken, unsure = sum(1 for score in scores if score), scores.count(None)
+        asked = plural(len(outcomes), "variant" if mode == SWEEP else "case")
+        yield f"attack: {mode}: {broken} of {asked} broken, {scores.count(0.0)} held, {unsure} unsure", ""
+    shown = sorted(simplest(findings), key=lambda f: (len(f.perturbations), sum(c.strength for c in f.perturbations)))
+    for finding in shown[:_FINDINGS]:
+        changes = " + ".join(map(str, finding.perturbations))
+        yield f"        {finding.case}: {finding.direction} by {changes} ({plural(finding.calls, 'call')})", ""
+    if len(shown) > _FINDINGS:
+        yield f"        ... and {len(shown) - _FINDINGS} more cases", ""
+    if shown and promotable:
+        yield "        keep them as regression tests: mmsafety promote RUN", ""
+    if faults:
+        count = plural(faults, "flip was", "flips were")
+        yield f"        {count} the judge's, which changed its mind with the prompt, not with the answer", "yellow"
 
 
 def ending_lines(*, complete: bool, gated: bool, stored: int | None) -> Iterator[tuple[str, str]]:
