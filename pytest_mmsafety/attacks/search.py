@@ -95,8 +95,8 @@ class Search:
         if self._flipped(self.clean):
             return  # it fails as it stands: there is nothing to find
         choices = options(self.case, self._settings.techniques)
-        waves = _waves(chain(self._before, explored(choices)))
-        while not self.findings and (wave := next(waves, None)):
+        tried = chain(_waves(self._before), _waves(explored(choices)))
+        while not self.findings and (wave := next(tried, None)):
             yield from self._try(wave)
         waves = _waves(alone(choices))  # a pair flips: does one of all others alone?
         while self.findings and not self._broken_by_one and (wave := next(waves, None)):
