@@ -175,7 +175,7 @@ METRICS = {
             higher_is_better=False,
             side=BOTH,
             source="fooling rate on unseen images: Moosavi-Dezfooli et al. 2017, arXiv 1610.08401",
-            where={ATTACK: "universal"},
+            where={ATTACK: "universal", "half": "held-out"},
         ),
         Metric(
             "unscored_rate",

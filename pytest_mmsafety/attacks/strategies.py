@@ -47,8 +47,12 @@ def compositions(
 
 
 def _change(name: str, parameters: Sequence[object], levels: tuple[int, int]) -> st.SearchStrategy[Change]:
-    level = st.integers(*levels)
-    return st.builds(lambda told, at: Change(name, at / LEVELS, told), st.sampled_from(parameters), level)
+    told, strength = st.sampled_from(parameters), st.integers(*levels).map(_strength)
+    return st.builds(Change, name=st.just(name), strength=strength, parameters=told)
+
+
+def _strength(level: int) -> float:
+    return level / LEVELS
 
 
 def mm_cases(suite: str, **tags: str) -> st.SearchStrategy[Case]:

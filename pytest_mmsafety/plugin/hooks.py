@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_mmsafety.plugin.fixtures import judge, target
 from pytest_mmsafety.plugin.options import (
     FLAGS,
     OPTIONS,
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from pytest_mmsafety.plugin.settings import Settings
     from pytest_mmsafety.policies import Policy
     from pytest_mmsafety.run import Run
+
+__all__ = ["judge", "target"]  # fixtures; pytest finds hooks by their names
 
 _CONTROLLER = "mmsafety-controller"
 _RUNNER = "mmsafety-runner"

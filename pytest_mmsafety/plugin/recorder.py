@@ -144,10 +144,15 @@ class Recorder:
             notes=(*self.notes, *notes, *self._remarks()),
             broken=self.broken,
             complete=complete,
-            findings=tuple(self.findings),
-            judge_faults=tuple(self.judge_faults),
+            findings=self._in_order(self.findings),
+            judge_faults=self._in_order(self.judge_faults),
             failures=(*(() if complete else (_STOPPED,)), *self.failures()),
         )
+
+    def _in_order(self, findings: Sequence[Finding]) -> tuple[Finding, ...]:
+        """In the order of the cases, whatever worker was first; those of a case stay as they are."""
+        place = {case.key: i for i, case in enumerate(self._library.cases)}
+        return tuple(sorted(findings, key=lambda finding: place.get(finding.case, 0)))
 
     def _suite(self, suite: Suite) -> SuiteInfo:
         outcomes = (self.outcomes[case.key] for case in suite.cases if case.key in self.outcomes)

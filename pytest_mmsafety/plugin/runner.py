@@ -78,29 +78,41 @@ class Runner:
         """Selection is final now."""
         self._session = session
         items = [item for item in session.items if isinstance(item, GroupItem) and item.cases]
-        if not items or session.config.option.collectonly:
+        if session.config.option.collectonly:
             return (yield)
-        self._engine = self._plan(session, items)
+        self._worker = getattr(session.config, "workerinput", {}).get("workerid", "")
+        self._channel = _channel(session.config) if self._worker else None
+        if items:
+            self._plan(session, items)
         stopped = True
         try:
             result = yield
             stopped = False
             return result
         finally:
-            self._end(self._engine, stopped=stopped)
+            if self._engine:
+                self._end(self._engine, stopped=stopped)
 
-    def _plan(self, session: pytest.Session, items: Sequence[GroupItem]) -> Engine:
-        """Make the engine; a single process gives it all work at once."""
-        self._worker = getattr(session.config, "workerinput", {}).get("workerid", "")
-        self._channel = _channel(session.config) if self._worker else None
-        after = self._settings.judge_phase == "after"
-        store, batch_size = Store(self._settings.store), self._settings.batch_size
-        if self._settings.fresh:
-            store.ask_anew(self._settings.asked)
-        timeout = self._settings.answer_timeout
-        engine = self._engine = Engine(
-            self._make_target, self.panel, store, batch_size, judge_after=after, timeout=timeout
-        )
+    @property
+    def engine(self) -> Engine:
+        """Made when it is first needed: by the groups, or by a test with the fixture ``target``."""
+        if self._engine is None:
+            store = Store(self._settings.store)
+            if self._settings.fresh:
+                store.ask_anew(self._settings.asked)
+            self._engine = Engine(
+                self._make_target,
+                self.panel,
+                store,
+                self._settings.batch_size,
+                judge_after=self._settings.judge_phase == "after",
+                timeout=self._settings.answer_timeout,
+            )
+        return self._engine
+
+    def _plan(self, session: pytest.Session, items: Sequence[GroupItem]) -> None:
+        """Cut the work into units; a single process gives the engine all of them at once."""
+        after, batch_size = self._settings.judge_phase == "after", self._settings.batch_size
         self._early_stop = session.config.stash.get(EARLY_STOP, None)
         self._keys = {case.key for item in items for case in item.cases}
         calls = [calls_of(item.cases, self._settings.attack) for item in items]
@@ -117,7 +129,6 @@ class Runner:
                 self._submit(number)
         if self._progress:
             self._progress.start(sum(calls))
-        return engine
 
     def _end(self, engine: Engine, *, stopped: bool) -> None:
         """*stopped*: by Ctrl-C, or by the first failure under -x."""
@@ -164,21 +175,20 @@ class Runner:
                 self._submit(self._unit_of[some.nodeid])
 
     def _submit(self, number: int) -> None:
-        assert self._engine is not None
         if items := self._waiting.pop(number, None):
-            self._engine.submit([case for item in items for case in item.cases])
+            self.engine.submit([case for item in items for case in item.cases])
 
     def outcomes_of(self, cases: Sequence[Case]) -> list[Outcome]:
         """Called by an item's setup: block until its cases have outcomes."""
         assert self._engine is not None
         if self._attacker and is_searched(cases):
-            return self._attacker.outcomes_of(cases, self._engine, self._tick)
+            return self._attacker.outcomes_of(cases, self._engine, self.tick)
         if self._early_stop is None:
-            return self._engine.collect(cases, self._tick)
+            return self._engine.collect(cases, self.tick)
         if not self._served:
             self._serve(self._engine, self._early_stop)
         missing = [case for case in cases if case.key not in self._served]  # skipped, or run again after an error
-        self._served.update((outcome.case, outcome) for outcome in self._engine.collect(missing, self._tick))
+        self._served.update((outcome.case, outcome) for outcome in self._engine.collect(missing, self.tick))
         outcomes = [self._served[case.key] for case in cases]
         for outcome in outcomes:
             if outcome.error:
@@ -192,7 +202,7 @@ class Runner:
         while here := ahead:
             ahead = early_stop.next_cases()
             engine.submit(ahead)
-            outcomes = engine.collect(here, self._tick)
+            outcomes = engine.collect(here, self.tick)
             early_stop.take(outcomes)
             self._served.update((outcome.case, outcome) for outcome in outcomes)
         self._served.update(
@@ -200,7 +210,8 @@ class Runner:
             for key in early_stop.not_asked
         )
 
-    def _tick(self) -> None:
+    def tick(self) -> None:
+        """Called now and then by whoever waits for the engine."""
         if self._channel is not None:
             self._heed_controller()
         if self._progress and self._engine:

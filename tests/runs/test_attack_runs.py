@@ -255,7 +255,7 @@ def test_findings_can_be_promoted_and_replayed(weak: Project) -> None:
         cwd=weak.path, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert promoted.returncode == 0, promoted.stderr
-    lines = (weak.path / "cases" / "regressions" / "demo-regressions.jsonl").read_text().splitlines()
+    lines = (weak.path / "cases" / "regressions" / "demo.jsonl").read_text().splitlines()
     assert json.loads(lines[0])["perturbations"] == [{"name": "disguise", "strength": 0.05, "parameters": {}}]
     assert weak.run("--model-args=words=police", "-k", "regressions", model="weak:Weak").ret == 1
     assert weak.run("--model-args=words=fixed", "-k", "regressions", model="weak:Weak").ret == 0
@@ -273,10 +273,11 @@ def test_a_baseline_is_compared_case_by_case(weak: Project) -> None:
     weak.suite([row(i) for i in range(12)])
     gates = {"name": "robust", "metric": "robust_failure_rate", "max_regression": 0.1}
     attack(weak, 240, "--save-run=old.json", words="qqqq")
-    result = attack(weak, 240, "--baseline=old.json", weak.thresholds(gates, **ONE_SIDED), words="police")
+    allow = "--baseline-allow=decoding"  # which the words of this target are taken for
+    result = attack(weak, 240, "--baseline=old.json", allow, weak.thresholds(gates, **ONE_SIDED), words="police")
     assert result.ret == 1
     result.stdout.fnmatch_lines(["failed*robust*"])
-    other = attack(weak, 480, "--baseline=old.json", weak.thresholds(gates, **ONE_SIDED), words="police")
+    other = attack(weak, 480, "--baseline=old.json", allow, weak.thresholds(gates, **ONE_SIDED), words="police")
     assert "attack is 480, was 240" in plain(other)
 
 
