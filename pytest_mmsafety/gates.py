@@ -63,8 +63,12 @@ class Gate:
 
     @property
     def judged_by(self) -> str:
-        """Whose verdicts count, without the version; empty: the first verdict of each case."""
-        return self.judge or METRICS[self.metric].judge
+        """Whose verdicts count, without the version; empty: the first verdict of each case.
+
+        A run file of another version may name an unknown metric.
+        """
+        metric = METRICS.get(self.metric)
+        return self.judge or (metric.judge if metric else "")
 
     @property
     def bound(self) -> float | None:
