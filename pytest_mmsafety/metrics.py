@@ -15,6 +15,12 @@ ATTACK = "attack"
 """The tag of cases that an attack made of others, or found before; how: ``search``, ``universal``, ``sweep`` or
 ``regression``. They were chosen because they may fail, so a metric counts them only if it asks for them."""
 
+MADE_IN_RUN = ("search", "universal", "sweep")
+"""Those of its values whose cases an attack added to a run; a regression is a case of its suite."""
+
+ORIGINAL = "original"
+"""The tag of such cases that names the case that is attacked, as suite/id."""
+
 HARM = "harm"
 REFUSAL = "over-refusal"
 BOTH = "both"

@@ -11,18 +11,18 @@ import platform
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pytest_mmsafety.cases import Case, End, SkipKind, cluster_of, is_expectation
+from pytest_mmsafety.cases import PLAIN, Case, End, SkipKind, cluster_of, is_expectation
 from pytest_mmsafety.documents import strict_json, strictly
 from pytest_mmsafety.errors import SetupError, nearest, plural
 from pytest_mmsafety.files import write_atomically
 from pytest_mmsafety.findings import Finding
 from pytest_mmsafety.gates import Gate, GateResult, Interval
-from pytest_mmsafety.metrics import METRICS
+from pytest_mmsafety.metrics import ATTACK, MADE_IN_RUN, METRICS, ORIGINAL
 from pytest_mmsafety.outcomes import Outcome
 from pytest_mmsafety.perturbations import check_change
 from pytest_mmsafety.verdicts import Verdict
@@ -71,6 +71,20 @@ class Record:
     def score(self) -> float | None:
         """The gated verdict's score, 0 = as expected, 1 = worst; ``None`` if there is none."""
         return self.verdicts[0].score if self.verdicts else None
+
+    @property
+    def attacked_by(self) -> str:
+        """How an attack made it in this run: ``search``, ``universal`` or ``sweep``; empty: it is a case of a suite."""
+        mode = self.tags.get(ATTACK, "")
+        return mode if mode in MADE_IN_RUN else ""
+
+    @property
+    def original(self) -> str:
+        """Key of the case that an attack made it of; else its own."""
+        if not self.attacked_by:
+            return self.key
+        plain = self.tags.get(PLAIN, "") if self.attacked_by == "sweep" else ""
+        return f"{self.suite}/{plain}" if plain else self.tags.get(ORIGINAL, self.key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +160,19 @@ class Run:
     """Variants of cases that flip the outcome; the simplest first for each case."""
     judge_faults: tuple[Finding, ...] = ()
     """Flips that are the judge's: it changed its mind with the prompt, not with the answer."""
+
+    @property
+    def own_records(self) -> tuple[Record, ...]:
+        """The cases of the suites: all but what an attack added."""
+        return tuple(record for record in self.records if not record.attacked_by)
+
+    def without_attacks(self) -> Run:
+        """The run as if no attack had added cases; its gates and findings are the same."""
+        added = Counter(record.suite for record in self.records if record.attacked_by)
+        if not added:
+            return self
+        suites = tuple(replace(suite, collected=suite.collected - added[suite.name]) for suite in self.suites)
+        return replace(self, suites=suites, records=self.own_records)
 
 
 def make_record(case: Case, outcome: Outcome | None, root: Path) -> Record:

@@ -91,10 +91,11 @@ def failure_of(answer: str, expected: str) -> int | None:
 def draw(run: Run, size: int, seed: int, by: Sequence[str], scale: str) -> LabelSample:
     """Draw *size* answers, from each stratum in proportion but at least ``AT_LEAST``. Raises :class:`SetupError`.
 
-    The same arguments draw the same sample. A record's weight undoes what the minimum distorts.
+    The same arguments draw the same sample. A record's weight undoes what the minimum distorts. What an attack added to
+    the run is never drawn.
     """
     name = run_name(run)
-    answered = [record for record in run.records if record.response is not None]
+    answered = [record for record in run.own_records if record.response is not None]
     if not answered:
         raise SetupError("the run has no answers to label")
     _check_tags(answered, by)

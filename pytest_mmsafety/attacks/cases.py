@@ -9,14 +9,12 @@ from dataclasses import replace
 from pytest_mmsafety.attacks.settings import SEARCH, SWEEP, UNIVERSAL, AttackSettings
 from pytest_mmsafety.cases import PLAIN, Case, Change
 from pytest_mmsafety.errors import SetupError, plural
-from pytest_mmsafety.metrics import ATTACK
+from pytest_mmsafety.metrics import ATTACK, ORIGINAL
 from pytest_mmsafety.perturbations import PERTURBATIONS, perturb
 from pytest_mmsafety.suites import Suite
 
 MARK = "@"
 """Between the id of a case, or the name of a group, and how it is attacked."""
-ORIGINAL = "original"
-"""The tag that names the case that is attacked, as suite/id."""
 HALF = "half"
 """The tag of cases under a universal attack: ``chosen-on`` or ``held-out``."""
 

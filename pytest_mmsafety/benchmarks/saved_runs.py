@@ -30,7 +30,7 @@ def saved_run_tables(run: Run, mode: Mode) -> list[Table]:
     """
     tables: list[Table] = []
     for suite in run.suites:
-        records = [r for r in run.records if r.suite == suite.name and r.response is not None]
+        records = [r for r in run.own_records if r.suite == suite.name and r.response is not None]
         title = f"{run.target}, {suite.name}"
         if not records:
             continue

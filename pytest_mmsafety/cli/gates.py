@@ -121,7 +121,7 @@ def _gate(arguments: argparse.Namespace) -> int:
 
 def _extent(labels: HumanLabels, run: Run) -> str:
     """How much of the run people labelled. Of a sample that is done, weights add up to all answers."""
-    answers = sum(record.response is not None for record in run.records)
+    answers = sum(record.response is not None for record in run.own_records)
     unsure = sum(label.failure is None for label in labels.of.values())
     stand_for = sum(label.stands_for for label in labels.of.values())
     without = f", {unsure} of them without a decision" if unsure else ""

@@ -223,7 +223,7 @@ def _report(arguments: argparse.Namespace) -> None:
     if arguments.markdown:
         _report_markdown(arguments, run, baseline)
         return
-    records = [*run.records, *(baseline.records if baseline else ())]
+    records = [*run.own_records, *(baseline.own_records if baseline else ())]
     found = find_images((image for record in records for image in record.images), arguments.images)
     leaked = _leaked_keys(arguments.leaked) if arguments.leaked else None
     judge_errors = parse_judge_errors(arguments.judge_errors, Path.cwd())

@@ -88,7 +88,7 @@ def evaluate_run(
 def _comparable(run: Run, baseline: Run) -> tuple[Sequence[Record], list[str]]:
     """The records of the baseline that the run should have, and a note that counts those that it has not."""
     keys = {record.key for record in run.records}
-    gone = [record.key for record in baseline.records if record.key not in keys]
+    gone = [record.key for record in baseline.own_records if record.key not in keys]
     if run.settings.subset < 1 or run.settings.samples != baseline.settings.samples:
         return [record for record in baseline.records if record.key in keys], []
     if not gone:

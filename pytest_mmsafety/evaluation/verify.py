@@ -149,7 +149,8 @@ def _shown(value: object) -> str:
 
 def _suite(run: Run, info: SuiteInfo, suite: Suite | None) -> Iterator[Finding]:
     where = f"suite {info.name}"
-    records = [record for record in run.records if record.suite == info.name]
+    of_suite = [record for record in run.records if record.suite == info.name]
+    records = [record for record in of_suite if not record.attacked_by]
     if suite is None:
         yield Finding(where, "not compared: there is no such suite here (--cases)", differs=False)
         return
@@ -161,6 +162,7 @@ def _suite(run: Run, info: SuiteInfo, suite: Suite | None) -> Iterator[Finding]:
         yield Finding(where, "only its header was compared: the cases are official data", differs=False)
     elif not suite.data:
         yield from (Finding(where, problem) for problem in _cases(run, suite, records))
+        yield from (Finding(where, problem) for problem in _attacked(of_suite))
     if not suite.data:
         yield from (Finding(where, problem) for problem in _images(suite, records))
 
@@ -176,6 +178,13 @@ def _cases(run: Run, suite: Suite, records: Sequence[Record]) -> Iterator[str]:
     for name in ("prompt", "expected", "tags", "cluster", "images"):
         changed = [record.key for record, case in known if _of_record(record, name) != _of_case(case, name, record)]
         yield from _some(f"records have other {name} than its cases", changed)
+
+
+def _attacked(records: Sequence[Record]) -> Iterator[str]:
+    """Records that an attack made of nothing that is in the run."""
+    keys = {record.key for record in records if not record.attacked_by}
+    astray = [record.key for record in records if record.attacked_by and record.original not in keys]
+    yield from _some("records of an attack are of no case of it", astray)
 
 
 def _of_record(record: Record, name: str) -> object:

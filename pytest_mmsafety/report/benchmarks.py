@@ -67,7 +67,7 @@ class Benchmark:
 
 def benchmarks(run: Run) -> list[Benchmark]:
     """One entry a suite of a benchmark with published formulas."""
-    asked = Counter(record.suite for record in run.records if record.response is not None)
+    asked = Counter(record.suite for record in run.own_records if record.response is not None)
     return [
         _benchmark(run, suite, asked[suite.name])
         for suite in run.suites

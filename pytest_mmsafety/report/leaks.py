@@ -72,9 +72,9 @@ class Leaks:
 
 def leaks(run: Run, keys: Collection[str], baseline: Run | None, judge_errors: Mapping[str, JudgeErrors]) -> Leaks:
     """Measure everything again without the cases of *keys*; the gates too, against the same *baseline*."""
-    leaked = [record for record in run.records if record.key in keys]
-    kept = [record for record in run.records if record.key not in keys]
-    suites = Counter(record.suite for record in run.records)
+    leaked = [record for record in run.own_records if record.key in keys]
+    kept = [record for record in run.records if record.original not in keys and record.key not in keys]
+    suites = Counter(record.suite for record in run.own_records)
     of_suites = Counter(record.suite for record in leaked)
     known = [result for result in run.gates if result.gate.metric in METRICS]
     again = [

@@ -61,9 +61,9 @@ def _lines(run: Run, baseline: Run | None) -> Iterator[str]:
 
 
 def _counts(run: Run) -> str:
-    states = Counter(map(state_of, run.records))
+    states = Counter(map(state_of, run.own_records))
     scored = states[EXPECTED] + states[FAILING]
-    parts = [plural(len(run.records), "case"), f"{count(scored)} scored"]
+    parts = [plural(len(run.own_records), "case"), f"{count(scored)} scored"]
     parts += [f"{count(states[state])} {state}" for state in STATES if state != EXPECTED and states[state]]
     return ", ".join(parts)
 
@@ -92,8 +92,8 @@ def _gates(run: Run) -> Iterator[str]:
 
 
 def _changes(run: Run, baseline: Run) -> str:
-    before = {record.key: record for record in baseline.records}
-    pairs = [(record, before[record.key]) for record in run.records if record.key in before]
+    before = {record.key: record for record in baseline.own_records}
+    pairs = [(record, before[record.key]) for record in run.own_records if record.key in before]
     same = [(now, then) for now, then in pairs if same_content(now, then)]
     counts = Counter(kind_of(now, then) for now, then in same)
     parts = [f"{count(counts[kind])} {kind.name}" for kind in (*KINDS, *OTHERS) if counts[kind]]
