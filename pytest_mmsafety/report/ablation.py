@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from pytest_mmsafety.attacks.settings import SWEEP
 from pytest_mmsafety.cases import PLAIN
 from pytest_mmsafety.report.interval_plot import Picture, change_axis, draw, point_interval, points
 from pytest_mmsafety.report.text import percent
@@ -42,6 +45,46 @@ Twins = list[tuple["Record", float, float]]
 """The plain record, its score, and the score with the technique."""
 
 
+MAX_SWEPT = 100
+"""Techniques of a sweep that are listed, each with its strength."""
+
+
+def sweep_ablation(records: Sequence[Record]) -> Ablation | None:
+    """The table of all sweeps, what changes most first; ``None`` without a sweep."""
+    twins = sweep_twins(records)
+    if not twins.by_technique and not twins.unscored:
+        return None
+    changed = sorted(twins.by_technique, key=lambda name: -mean_change(twins.by_technique[name]))
+    return _ablation(twins.by_technique, twins.unscored, changed[:MAX_SWEPT])
+
+
+class SweepTwins(NamedTuple):
+    """What a sweep asked, beside the same cases as they stand."""
+
+    by_technique: dict[str, Twins]
+    unscored: int
+
+
+def sweep_twins(records: Sequence[Record]) -> SweepTwins:
+    """Technique with its strength -> the cases before and after it, of all suites."""
+    plain = {record.key: record for record in records if not record.attacked_by}
+    found: defaultdict[str, Twins] = defaultdict(list)
+    unscored = 0
+    for record in records:
+        original = plain.get(record.original) if record.attacked_by == SWEEP else None
+        if original is None:
+            continue
+        if record.score is None or original.score is None:
+            unscored += 1
+        else:
+            found[record.tags.get("technique", "")].append((original, original.score, record.score))
+    return SweepTwins(dict(found), unscored)
+
+
+def mean_change(twins: Twins) -> float:
+    return _mean([after - before for _, before, after in twins])
+
+
 def ablations(run: Run) -> dict[str, Ablation]:
     """Suite -> its table, for suites with plain twins."""
     twins: defaultdict[str, defaultdict[str, Twins]] = defaultdict(lambda: defaultdict(list))
@@ -56,11 +99,15 @@ def ablations(run: Run) -> dict[str, Ablation]:
         else:
             technique = record.tags.get("technique") or record.tags.get("bucket") or "with a technique"
             twins[record.suite][technique].append((plain, plain.score, record.score))
-    return {suite: _ablation(twins[suite], unscored[suite]) for suite in {*twins, *unscored}}
+    return {
+        suite: _ablation(twins[suite], unscored[suite], sorted(twins[suite])[:MAX_ROWS])
+        for suite in {*twins, *unscored}
+    }
 
 
-def _ablation(by_technique: dict[str, Twins], unscored: int) -> Ablation:
-    listed = dict(sorted(by_technique.items())[:MAX_ROWS])
+def _ablation(by_technique: Mapping[str, Twins], unscored: int, names: Sequence[str]) -> Ablation:
+    """With a row for each of *names*, and one for all techniques."""
+    listed = {name: by_technique[name] for name in names}
     if len(listed) > 1:
         listed["all techniques"] = [pair for pairs in by_technique.values() for pair in pairs]
     estimates = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -20,14 +20,23 @@ from pytest_mmsafety.run import Record
 MAX_CARDS = 500
 MAX_ERRORS = 100
 """Errors are often many and alike; beyond these they do not push failing answers off the page."""
+MAX_ATTACKED = 150
+"""Of the cases shown, those that an attack made, unless the suites leave more room."""
 RESERVED = MAX_CARDS // 2
-"""Of the cases shown, for the gates that block, in equal parts: their cases are looked for first."""
+"""Of the cases shown, at most half for the gates that block, in equal parts: their cases are looked for first."""
 MAX_TEXT = 2_000
 """Characters of a prompt, an answer or an error."""
 MAX_REASON = 300
 """Characters of a verdict's reason."""
 MAX_IMAGES = 12
 """Images of one case."""
+
+_ATTACKS = {
+    "search": "A search attacked this case. The prompt is the one that it began with; the answer is that to the "
+    "simplest change that broke the case, if there is one.",
+    "universal": "The prompt is the one without a change; the answer is that to the change that was chosen for all.",
+    "sweep": "The case after one change of a fixed strength.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +74,22 @@ class Card:
     """The error, or why the case was skipped."""
     images: tuple[Thumbnail, ...]
     more_images: int
+    attack: str
+    """Of a case that an attack made: what its answer is to; empty elsewhere."""
+    original: str
+    """Anchor of what the page says of breaking its original, or empty."""
 
 
-def choose(records: Sequence[Record], gates: Sequence[GateResult] = ()) -> list[Record]:
-    """At most :data:`MAX_CARDS` records: errors, failing, unscored, then the rest; worst and earliest first.
+def choose_cards(records: Sequence[Record], gates: Sequence[GateResult]) -> list[Record]:
+    """At most :data:`MAX_CARDS` records: those of the suites, then those that an attack made, each worst first."""
+    own = [record for record in records if not record.attacked_by]
+    made = [record for record in records if record.attacked_by]
+    chosen = choose(own, gates, MAX_CARDS - min(MAX_ATTACKED, len(made)))
+    return [*chosen, *choose(made, gates, MAX_CARDS - len(chosen))]
+
+
+def choose(records: Sequence[Record], gates: Sequence[GateResult] = (), most: int = MAX_CARDS) -> list[Record]:
+    """At most *most* records: errors, failing, unscored, then the rest; worst and earliest first.
 
     Every gate that blocks gets its part of :data:`RESERVED`, however many records are worse than its own.
     """
@@ -77,14 +98,14 @@ def choose(records: Sequence[Record], gates: Sequence[GateResult] = ()) -> list[
         by_state[state_of(record)].append(record)
     by_state[FAILING].sort(key=lambda record: -(record.score or 0.0))
     ranked = [record for state in STATES for record in by_state[state]]
-    if len(ranked) <= MAX_CARDS:
+    if len(ranked) <= most:
         return ranked
     errors = len(by_state[ERROR])
-    general = [*ranked[: min(errors, max(MAX_ERRORS, MAX_CARDS - len(ranked) + errors))], *ranked[errors:]]
+    general = [*ranked[: min(errors, max(MAX_ERRORS, most - len(ranked) + errors))], *ranked[errors:]]
     blocking = [result.gate for result in gates if result.blocks]
-    share = max(1, RESERVED // max(1, len(blocking)))
+    share = max(1, min(RESERVED, most // 2) // max(1, len(blocking)))
     reserved = [record for gate in blocking for record in _reserved(gate, ranked, share)]
-    chosen = set(islice(dict.fromkeys(record.key for record in (*reserved, *general)), MAX_CARDS))
+    chosen = set(islice(dict.fromkeys(record.key for record in (*reserved, *general)), most))
     return [record for record in ranked if record.key in chosen]
 
 
@@ -101,7 +122,8 @@ def _reserved(gate: Gate, ranked: Sequence[Record], share: int) -> list[Record]:
     return list({record.key: record for record in (*first, *of_gate)}.values())[:share]
 
 
-def make_card(record: Record, facets: Facets, gallery: Gallery) -> Card:
+def make_card(record: Record, facets: Facets, gallery: Gallery, broken: Collection[str] = ()) -> Card:
+    """*broken*: keys of the cases of which the page shows what breaks them."""
     state = state_of(record)
     trouble = record.error or record.skipped
     return Card(
@@ -120,6 +142,8 @@ def make_card(record: Record, facets: Facets, gallery: Gallery) -> Card:
         trouble=clip(trouble, MAX_TEXT) if trouble else None,
         images=tuple(gallery.thumbnail(image) for image in record.images[:MAX_IMAGES]),
         more_images=max(0, len(record.images) - MAX_IMAGES),
+        attack=_ATTACKS.get(record.attacked_by, ""),
+        original=anchor_of_key(record.original, "broken") if record.attacked_by and record.original in broken else "",
     )
 
 
@@ -132,7 +156,11 @@ def in_words(expected: str) -> str:
 
 def anchor_of(record: Record, what: str) -> str:
     """The same in every report; a key may hold anything, an anchor may not."""
-    return f"{what}-{hashlib.sha256(record.key.encode('utf-8', 'backslashreplace')).hexdigest()[:12]}"
+    return anchor_of_key(record.key, what)
+
+
+def anchor_of_key(key: str, what: str) -> str:
+    return f"{what}-{hashlib.sha256(key.encode('utf-8', 'backslashreplace')).hexdigest()[:12]}"
 
 
 def may_harm(record: Record) -> bool:

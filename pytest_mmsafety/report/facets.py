@@ -16,6 +16,8 @@ from pytest_mmsafety.metrics import METRICS
 from pytest_mmsafety.report.states import STATES
 from pytest_mmsafety.run import Record
 
+_OWN = ("made by", "the suite")
+_ATTACKED = ("made by", "the attack")
 MAX_OPTIONS = 200
 """A tag with more values than that (an id, say) gets no list; the text search finds it."""
 
@@ -43,6 +45,8 @@ class Facets:
     """Hands out the tokens, and remembers which were used."""
 
     gates: Sequence[GateResult]
+    attacked: bool = False
+    """Whether an attack made some of the cards: they can then be told from those of the suites."""
     _tokens: dict[tuple[str, str], str] = field(default_factory=dict)
     """(name of the list, value) -> token. A tag's list is named ``tag:`` and the tag."""
     _used: Counter[str] = field(default_factory=Counter)
@@ -52,11 +56,18 @@ class Facets:
         tokens = [f"s{STATES.index(state)}", self._token("suite", record.suite)]
         tokens += [self._token(f"tag:{tag}", value) for tag, value in ordered(record.tags)]
         tokens += [f"g{index}" for index, result in enumerate(self.gates) if applies_to(result.gate, record)]
+        if self.attacked:
+            tokens.append(self._token(*(_ATTACKED if record.attacked_by else _OWN)))
         self._used.update(tokens)
         return " ".join(tokens)
 
     def _token(self, name: str, value: str) -> str:
         return self._tokens.setdefault((name, value), f"t{len(self._tokens)}")
+
+    @property
+    def own(self) -> str:
+        """Token of the cases of the suites; empty where there are no others."""
+        return self._tokens.get(_OWN, "")
 
     def lists(self) -> Iterator[Facet]:
         """State and gate, then suite and tags where the cards differ."""

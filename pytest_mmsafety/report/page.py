@@ -9,7 +9,8 @@ from pytest_mmsafety.judge_errors import JudgeErrors, known_errors
 from pytest_mmsafety.metrics import Metric
 from pytest_mmsafety.report.ablation import Ablation, ablations
 from pytest_mmsafety.report.benchmarks import Benchmark, benchmarks
-from pytest_mmsafety.report.cards import Card, choose, make_card
+from pytest_mmsafety.report.breaks import Breaks, breaks
+from pytest_mmsafety.report.cards import Card, choose_cards, make_card
 from pytest_mmsafety.report.changes import Changes, changes
 from pytest_mmsafety.report.facets import Facet, Facets
 from pytest_mmsafety.report.gates import GateRow, Verdict, gate_rows, metrics_of, verdict
@@ -39,15 +40,17 @@ class Page:
     """What the templates are given."""
 
     run: Run
+    """Without what an attack added: the numbers of the suites are about their own cases."""
     verdict: Verdict
     gates: list[GateRow]
     metrics: list[Metric]
     """Those that the gates name."""
     tally: Tally
-    """Of all records."""
+    """Of the cases of the suites."""
     suite_tallies: Mapping[str, Tally]
     changes: Changes | None
     leaks: Leaks | None
+    breaks: Breaks | None
     leaked: Collection[str]
     judges: list[JudgeRow]
     tables: list[SuiteTable]
@@ -57,6 +60,10 @@ class Page:
     """By suite."""
     benchmarks: list[Benchmark]
     cards: list[Card]
+    records: int
+    """Of which the cards are some."""
+    own: str
+    """Filter option of the cases of the suites; empty where there are no others."""
     facets: list[Facet]
     thumbnails: list[Source]
     """Embedded once each; cards name them by index."""
@@ -98,12 +105,17 @@ class Page:
 
 def build(run: Run, beside: ReportInputs) -> Page:
     """Make the whole page. Reads the images of the shown cases, and nothing else."""
-    counted = tallies(run.records)
-    facets, gallery = Facets(run.gates), Gallery(beside.image_paths)
-    turned = changes(run, beside.baseline, gallery) if beside.baseline else None
-    cards = [make_card(record, facets, gallery) for record in choose(run.records, run.gates)]
+    own = run.without_attacks()
+    counted = tallies(own.records)
+    facets, gallery = Facets(run.gates, len(own.records) < len(run.records)), Gallery(beside.image_paths)
+    turned = changes(own, beside.baseline.without_attacks(), gallery) if beside.baseline else None
+    broken = breaks(run, gallery)
+    cards = [
+        make_card(record, facets, gallery, broken.keys if broken else ())
+        for record in choose_cards(run.records, run.gates)
+    ]
     return Page(
-        run=run,
+        run=own,
         verdict=verdict(run),
         gates=gate_rows(run.gates, judges_of_gates(run.records, [result.gate for result in run.gates])),
         metrics=metrics_of(run.gates),
@@ -111,13 +123,16 @@ def build(run: Run, beside: ReportInputs) -> Page:
         suite_tallies=counted.suites,
         changes=turned,
         leaks=None if beside.leaked is None else leaks(run, beside.leaked, beside.baseline, beside.judge_errors),
+        breaks=broken,
         leaked=beside.leaked or frozenset(),
-        judges=judge_rows(run, known_errors(beside.judge_errors)),
-        tables=suite_tables(run, counted),
-        grids=suite_grids(run),
-        ablations=ablations(run),
-        benchmarks=benchmarks(run),
+        judges=judge_rows(own, known_errors(beside.judge_errors)),
+        tables=suite_tables(own, counted),
+        grids=suite_grids(own),
+        ablations=ablations(own),
+        benchmarks=benchmarks(own),
         cards=cards,
+        records=len(run.records),
+        own=facets.own,
         facets=list(facets.lists()),
         thumbnails=gallery.sources,
     )

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
+from pytest_mmsafety.cases import ImageEdit
 from pytest_mmsafety.errors import ImageError
 from pytest_mmsafety.images import decode, digest, read_image
+from pytest_mmsafety.perturbations import edit_digest, edited
 from pytest_mmsafety.run import ImageRef
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 MAX_SIDE = 320
 """Pixels."""
 QUALITY = 70
+MAX_DRAWN = 2_000
+"""Characters that an edit may draw."""
 MAX_BYTES = 3 * 2**20
 """Of all thumbnails of a page together, before base64 adds a third."""
 
@@ -47,22 +55,24 @@ class Gallery:
     _made: dict[str, Thumbnail] = field(default_factory=dict)
     _bytes: int = 0
 
-    def thumbnail(self, image: ImageRef) -> Thumbnail:
+    def thumbnail(self, image: ImageRef, edits: Sequence[ImageEdit] = ()) -> Thumbnail:
+        """Of *image*, which is the file before the *edits*, after them."""
         if not image.sha256:
             return Thumbnail(image.name, problem="The image was not read when the run was made.")
-        if image.sha256 not in self._made:
-            self._made[image.sha256] = self._make(image)
-        made = self._made[image.sha256]
+        key = edit_digest(image.sha256, edits)
+        if key not in self._made:
+            self._made[key] = self._make(image, edits)
+        made = self._made[key]
         return Thumbnail(image.name, made.index, made.problem)
 
-    def _make(self, image: ImageRef) -> Thumbnail:
+    def _make(self, image: ImageRef, edits: Sequence[ImageEdit]) -> Thumbnail:
         path = self.paths.get(image.sha256)
         if path is None:
             return Thumbnail(image.name, problem="The image is not on the machine that made this page.")
         if self._bytes >= MAX_BYTES:
             return Thumbnail(image.name, problem="Left out: the images of the cases above fill this page.")
         try:
-            source, size = _shrink(path, image)
+            source, size = _shrink(path, image, edits)
         except ImageError as error:
             return Thumbnail(image.name, problem=str(error).replace(path, image.name))
         self._bytes += size
@@ -70,14 +80,27 @@ class Gallery:
         return Thumbnail(image.name, len(self.sources) - 1)
 
 
-def _shrink(path: str, image: ImageRef) -> tuple[Source, int]:
-    """Make the thumbnail of the file at *path*, and its size in bytes."""
+def _shrink(path: str, image: ImageRef, edits: Sequence[ImageEdit]) -> tuple[Source, int]:
+    """Make the thumbnail of the file at *path* after *edits*, and its size in bytes."""
     data = read_image(path)
     if digest(data) != image.sha256:
         raise ImageError(image.name, "the file has changed since the run was made")
-    small = decode(data, image.name)
+    small = _changed(decode(data, image.name), edits, image.name)
     small.thumbnail((MAX_SIDE, MAX_SIDE))
     buffer = io.BytesIO()
     small.save(buffer, "WEBP", quality=QUALITY, method=2)
     encoded = buffer.getvalue()
     return Source(*small.size, base64.b64encode(encoded).decode("ascii")), len(encoded)
+
+
+def _changed(image: Image, edits: Sequence[ImageEdit], name: str) -> Image:
+    """The image after *edits*, larger than what decodes only by the words that they draw."""
+    if not edits:
+        return image
+    if any(len(edit.text) > MAX_DRAWN for edit in edits):
+        raise ImageError(name, "the change draws too many words to be shown here")
+    try:
+        (changed,) = edited([image], edits)
+    except Exception as error:  # a font that is not there, a picture that is one pixel wide
+        raise ImageError(name, f"the changed image cannot be made here: {type(error).__name__}") from error
+    return changed

@@ -30,10 +30,12 @@
   };
 
   // A number in the verdict or in the gates leads to its cases.
-  const pick = (token) => {
+  const pick = (tokens) => {
     form.reset();
-    const list = lists.find((each) => [...each.options].some((option) => option.value === token));
-    if (list) list.value = token;
+    for (const token of tokens.split(" ")) {
+      const list = lists.find((each) => [...each.options].some((option) => option.value === token));
+      if (list) list.value = token;
+    }
     apply();
   };
 
