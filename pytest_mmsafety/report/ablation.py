@@ -15,6 +15,8 @@ from pytest_mmsafety.run import Record, Run
 from pytest_mmsafety.statistics.estimates import clustered_difference
 
 MAX_ROWS = 40
+ALL = "all techniques"
+"""The row of all of them."""
 _ALPHA = 0.05
 
 
@@ -39,6 +41,8 @@ class Ablation:
     rows: tuple[AblationRow, ...]
     unscored: int
     """Pairs in which one of the answers has no score."""
+    more: int
+    """Techniques that have no row of their own."""
 
 
 Twins = list[tuple["Record", float, float]]
@@ -109,7 +113,7 @@ def _ablation(by_technique: Mapping[str, Twins], unscored: int, names: Sequence[
     """With a row for each of *names*, and one for all techniques."""
     listed = {name: by_technique[name] for name in names}
     if len(listed) > 1:
-        listed["all techniques"] = [pair for pairs in by_technique.values() for pair in pairs]
+        listed[ALL] = [pair for pairs in by_technique.values() for pair in pairs]
     estimates = {
         name: clustered_difference([b - a for _, a, b in pairs], [plain.cluster for plain, _, _ in pairs], _ALPHA)
         for name, pairs in listed.items()
@@ -133,7 +137,7 @@ def _ablation(by_technique: Mapping[str, Twins], unscored: int, names: Sequence[
                 ),
             )
         )
-    return Ablation(tuple(rows), unscored)
+    return Ablation(tuple(rows), unscored, len(by_technique) - len(names))
 
 
 def _mean(numbers: list[float]) -> float:

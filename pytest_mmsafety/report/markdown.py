@@ -9,11 +9,15 @@ from collections.abc import Iterator
 
 from pytest_mmsafety.baselines import same_content
 from pytest_mmsafety.errors import plural
+from pytest_mmsafety.report.ablation import ALL, sweep_ablation
+from pytest_mmsafety.report.breaks import Broken, broken_shares
 from pytest_mmsafety.report.changes import KINDS, OTHERS, kind_of
 from pytest_mmsafety.report.gates import gate_rows, trouble, verdict
 from pytest_mmsafety.report.judges import judges_of_gates
 from pytest_mmsafety.report.states import EXPECTED, FAILING, STATES, state_of
+from pytest_mmsafety.report.technique_tables import frequent
 from pytest_mmsafety.report.text import count, visible
+from pytest_mmsafety.report.universal_changes import UniversalChange, universal_changes
 from pytest_mmsafety.run import Run
 
 MAX_GATES = 100
@@ -55,6 +59,9 @@ def _lines(run: Run, baseline: Run | None) -> Iterator[str]:
     if run.gates:
         yield ""
         yield from _gates(run)
+    if attacked := list(_attacks(run)):
+        yield ""
+        yield from attacked
     if baseline is not None:
         yield ""
         yield _changes(run, baseline)
@@ -89,6 +96,45 @@ def _gates(run: Run) -> Iterator[str]:
     if len(rows) > MAX_GATES:
         yield ""
         yield f"{count(len(rows) - MAX_GATES)} more gates are in the run file."
+
+
+def _attacks(run: Run) -> Iterator[str]:
+    """At most three lines: how many cases, how many of them broke, and by what most often."""
+    added = [record for record in run.records if record.attacked_by]
+    if not (added or run.findings):
+        return
+    modes = ", ".join(sorted({record.attacked_by for record in added}))
+    cases = plural(len({record.original for record in added} or {finding.case for finding in run.findings}), "case")
+    found = f"{plural(len(run.findings), 'finding')}, {plural(len(run.judge_faults), 'flip')} that are the judge's"
+    yield f"Attacked{f' ({modes})' if modes else ''}: {cases}, {found}.  "
+    if broken := [*map(_broken, broken_shares(added)), *map(_flipped, universal_changes(added, run.findings))]:
+        yield f"Broken: {'; '.join(broken)}.  "
+    if names := [f"{plain(name)} ({plural(number, 'case')})" for name, number in frequent(run.findings)[:2]]:
+        yield f"Most often by {' and '.join(names)}."
+    elif changed := _swept(run):
+        yield changed
+
+
+def _broken(of: Broken) -> str:
+    if not of.share:
+        return f"{of.direction}: not known"
+    return f"{of.direction} {count(of.broken)} of {count(of.cases)} ({of.share}, {of.interval})"
+
+
+def _flipped(change: UniversalChange) -> str:
+    """On the half that had no part in choosing the change."""
+    half = change.halves[-1]
+    if not half.cases:
+        return f"{change.direction}, held out: not known"
+    return f"{change.direction}, held out {count(half.flipped)} of {count(half.cases)} ({half.share}, {half.interval})"
+
+
+def _swept(run: Run) -> str:
+    """The two techniques that change most."""
+    table = sweep_ablation(run.records)
+    rows = [row for row in table.rows if row.technique != ALL][:2] if table else []
+    listed = "; ".join(f"{plain(row.technique)} {row.change} ({row.interval})" for row in rows)
+    return f"Largest change: {listed}." if listed else ""
 
 
 def _changes(run: Run, baseline: Run) -> str:

@@ -19,6 +19,7 @@ from pytest_mmsafety.report.judges import JudgeRow, judge_rows, judges_of_gates
 from pytest_mmsafety.report.leaks import Leaks, leaks
 from pytest_mmsafety.report.tables import SuiteTable, Tally, suite_tables, tallies
 from pytest_mmsafety.report.thumbnails import Gallery, Source
+from pytest_mmsafety.report.variants import changed_images
 from pytest_mmsafety.run import Run
 
 
@@ -107,13 +108,12 @@ def build(run: Run, beside: ReportInputs) -> Page:
     """Make the whole page. Reads the images of the shown cases, and nothing else."""
     own = run.without_attacks()
     counted = tallies(own.records)
-    facets, gallery = Facets(run.gates, len(own.records) < len(run.records)), Gallery(beside.image_paths)
+    chosen = choose_cards(run.records, run.gates)
+    facets = Facets(run.gates, len(own.records) < len(run.records))
+    gallery = Gallery(beside.image_paths, changed_images(chosen, run.records))
     turned = changes(own, beside.baseline.without_attacks(), gallery) if beside.baseline else None
     broken = breaks(run, gallery)
-    cards = [
-        make_card(record, facets, gallery, broken.keys if broken else ())
-        for record in choose_cards(run.records, run.gates)
-    ]
+    cards = [make_card(record, facets, gallery, broken.keys if broken else ()) for record in chosen]
     return Page(
         run=own,
         verdict=verdict(run),

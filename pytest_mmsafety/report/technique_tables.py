@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from pytest_mmsafety.findings import Finding, simplest
 from pytest_mmsafety.report.ablation import Twins, mean_change
@@ -45,6 +46,11 @@ class Matrix:
     more_columns: int
     rows: tuple[tuple[str, tuple[MatrixCell, ...]], ...]
     more_rows: int
+
+    @property
+    def groups(self) -> list[tuple[str, int]]:
+        """Tags, each with how many columns it has."""
+        return [(tag, len(list(columns))) for tag, columns in groupby(self.columns, lambda column: column.tag)]
 
 
 def sweep_matrix(by_technique: Mapping[str, Twins]) -> Matrix | None:

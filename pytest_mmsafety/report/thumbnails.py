@@ -6,7 +6,7 @@ import base64
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_mmsafety.cases import ImageEdit
 from pytest_mmsafety.errors import ImageError
@@ -45,12 +45,21 @@ class Source:
     base64: str
 
 
+class ChangedImage(NamedTuple):
+    """An image after edits of the file."""
+
+    image: ImageRef
+    edits: tuple[ImageEdit, ...]
+
+
 @dataclass(slots=True)
 class Gallery:
     """Makes the thumbnails of one page, each content once, until the page is full."""
 
     paths: Mapping[str, str]
     """SHA-256 of an image's file -> where it lies on this machine."""
+    changed: Mapping[str, ChangedImage] = field(default_factory=dict)
+    """What stands for the content of an image that was changed -> what it was made of."""
     sources: list[Source] = field(default_factory=list)
     _made: dict[str, Thumbnail] = field(default_factory=dict)
     _bytes: int = 0
@@ -61,7 +70,7 @@ class Gallery:
             return Thumbnail(image.name, problem="The image was not read when the run was made.")
         key = edit_digest(image.sha256, edits)
         if key not in self._made:
-            self._made[key] = self._make(image, edits)
+            self._made[key] = self._make(*self.changed.get(key, (image, edits)))
         made = self._made[key]
         return Thumbnail(image.name, made.index, made.problem)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from pytest_mmsafety.attacks.attempts import direction_of
+from pytest_mmsafety.attacks.settings import SWEEP
 from pytest_mmsafety.cases import Case, Change
 from pytest_mmsafety.findings import Direction
-from pytest_mmsafety.perturbations import PERTURBATIONS, perturb
+from pytest_mmsafety.perturbations import PERTURBATIONS, edit_digest, perturb
+from pytest_mmsafety.report.thumbnails import ChangedImage
 from pytest_mmsafety.run import Record
 
 MAX_PROMPT = 100_000
@@ -33,6 +35,27 @@ def variant_of(record: Record, changes: Sequence[Change]) -> Case | None:
     try:
         return perturb(case_of(record), changes)
     except ValueError:
+        return None
+
+
+def changed_images(chosen: Iterable[Record], records: Iterable[Record]) -> dict[str, ChangedImage]:
+    """What the images of the *chosen* cases of a sweep were made of, by what stands for their content."""
+    by_key = {record.key: record for record in records if not record.attacked_by}
+    found: dict[str, ChangedImage] = {}
+    for record in chosen:
+        plain = by_key.get(record.original) if record.attacked_by == SWEEP else None
+        change = _swept_with(record)
+        variant = variant_of(plain, [change]) if plain and change else None
+        if plain and variant and variant.edits:
+            for image in plain.images:
+                found[edit_digest(image.sha256, variant.edits)] = ChangedImage(image, variant.edits)
+    return found
+
+
+def _swept_with(record: Record) -> Change | None:
+    try:
+        return Change(record.tags["perturbation"], float(record.tags["strength"]))
+    except (KeyError, ValueError):
         return None
 
 
