@@ -113,9 +113,6 @@ class RunSettings:
     judge_args: Mapping[str, str] = field(default_factory=dict)
     batch_size: int = 8
     samples: int = 1
-    attack: int = 0
-    """Calls of the target for the attack on a group; 0: nothing was attacked."""
-    attack_args: Mapping[str, str] = field(default_factory=dict)
     subset: float = 1.0
     """Share of each suite that the run is about, above 0 to 1."""
     early_stop: bool = False
@@ -127,6 +124,9 @@ class RunSettings:
     """``--baseline``; of a path the last part; empty: none."""
     judge_errors: tuple[str, ...] = ()
     """Judges, with their versions, whose measured errors corrected the gates."""
+    attack: int = 0
+    """Calls of the target for the attack on a group; 0: nothing was attacked."""
+    attack_args: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

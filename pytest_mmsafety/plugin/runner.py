@@ -180,15 +180,15 @@ class Runner:
 
     def outcomes_of(self, cases: Sequence[Case]) -> list[Outcome]:
         """Called by an item's setup: block until its cases have outcomes."""
-        assert self._engine is not None
+        engine = self.engine
         if self._attacker and is_searched(cases):
-            return self._attacker.outcomes_of(cases, self._engine, self.tick)
+            return self._attacker.outcomes_of(cases, engine, self.tick)
         if self._early_stop is None:
-            return self._engine.collect(cases, self.tick)
+            return engine.collect(cases, self.tick)
         if not self._served:
-            self._serve(self._engine, self._early_stop)
+            self._serve(engine, self._early_stop)
         missing = [case for case in cases if case.key not in self._served]  # skipped, or run again after an error
-        self._served.update((outcome.case, outcome) for outcome in self._engine.collect(missing, self.tick))
+        self._served.update((outcome.case, outcome) for outcome in engine.collect(missing, self.tick))
         outcomes = [self._served[case.key] for case in cases]
         for outcome in outcomes:
             if outcome.error:

@@ -47,8 +47,8 @@ def test_hypothesis_finds_and_shrinks_in_an_ordinary_test(project: Project, work
     result = project.pytester.runpytest_subprocess("--model=weak:answer", "test_own.py", *workers)
     result.assert_outcomes(passed=1, failed=1)
     output = result.stdout.str()
-    assert "Falsifying example" in output
-    assert "Change(name='disguise', strength=0.05, parameters={})" in output
+    change = re.search(r"Change\(name='disguise', strength=0\.05, parameters=\{.*?\}\)", " ".join(output.split()))
+    assert change, output
 
 
 def test_answers_come_from_the_store_the_second_time(project: Project) -> None:
