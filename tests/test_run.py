@@ -448,3 +448,26 @@ def test_how_the_file_is_laid_out_is_no_change(tmp_path: Path) -> None:
     save_run(everything(), path)
     path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")), indent=3))
     assert load_run(path) == everything()
+
+
+def attacked_run() -> Run:
+    tags = [
+        {}, {"attack": "regression", "original": "other/1"}, {"attack": "search", "original": "demo/0"},
+        {"attack": "universal", "original": "demo/1"}, {"attack": "sweep", "plain": "1"}, {"attack": "sweep"},
+    ]  # fmt: skip
+    return make_run([make_record(i, tags=of_case) for i, of_case in enumerate(tags)])
+
+
+def test_what_an_attack_made_is_told_from_the_cases_of_the_suites() -> None:
+    records = attacked_run().records
+    assert [each.attacked_by for each in records] == ["", "", "search", "universal", "sweep", "sweep"]
+    assert [each.original for each in records] == ["demo/0", "demo/1", "demo/0", "demo/1", "demo/1", "demo/5"]
+    assert attacked_run().own_records == records[:2]
+
+
+def test_a_run_without_attacks_has_its_own_cases_and_is_whole(tmp_path: Path) -> None:
+    own = attacked_run().without_attacks()
+    assert [info.collected for info in own.suites] == [2]
+    save_run(own, tmp_path / "run.json")
+    assert load_run(tmp_path / "run.json").records == attacked_run().records[:2]
+    assert own.without_attacks() is own

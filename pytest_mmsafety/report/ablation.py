@@ -10,11 +10,13 @@ from typing import NamedTuple
 from pytest_mmsafety.attacks.settings import SWEEP
 from pytest_mmsafety.cases import PLAIN
 from pytest_mmsafety.report.interval_plot import Picture, change_axis, draw, point_interval, points
-from pytest_mmsafety.report.text import percent
+from pytest_mmsafety.report.text import percent, shortened
 from pytest_mmsafety.run import Record, Run
 from pytest_mmsafety.statistics.estimates import clustered_difference
 
 MAX_ROWS = 40
+MAX_NAME = 100
+"""Characters of a technique's name."""
 ALL = "all techniques"
 """The row of all of them."""
 _ALPHA = 0.05
@@ -125,7 +127,7 @@ def _ablation(by_technique: Mapping[str, Twins], unscored: int, names: Sequence[
         interval = point_interval(estimate.low, estimate.high)
         rows.append(
             AblationRow(
-                technique=name,
+                technique=shortened(name, MAX_NAME),
                 pairs=estimate.n,
                 clusters=estimate.clusters,
                 plain=percent(_mean([a for _, a, _ in listed[name]])),
@@ -133,7 +135,10 @@ def _ablation(by_technique: Mapping[str, Twins], unscored: int, names: Sequence[
                 change=value,
                 interval=interval,
                 picture=draw(
-                    change_axis(ends), estimate.value, (estimate.low, estimate.high), f"{name}: {value}, {interval}"
+                    change_axis(ends),
+                    estimate.value,
+                    (estimate.low, estimate.high),
+                    f"{shortened(name, MAX_NAME)}: {value}, {interval}",
                 ),
             )
         )

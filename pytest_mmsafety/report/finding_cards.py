@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from pytest_mmsafety.findings import Finding
 from pytest_mmsafety.report.cards import anchor_of_key, in_words, language_of, may_harm
-from pytest_mmsafety.report.text import Clip, clip
+from pytest_mmsafety.report.text import Clip, clip, shortened
 from pytest_mmsafety.report.thumbnails import Gallery, Thumbnail
 from pytest_mmsafety.report.variants import DIRECTIONS, meaning_of, variant_of
 from pytest_mmsafety.report.word_diff import Diff, word_diff
@@ -112,7 +112,7 @@ def _card(finding: Finding, record: Record, gallery: Gallery) -> FindingCard:
     images = record.images[:MAX_IMAGES]
     moved = variant is not None and variant.expected != record.expected
     return FindingCard(
-        direction=DIRECTIONS.get(finding.direction, finding.direction),
+        direction=DIRECTIONS.get(finding.direction, ""),
         calls=finding.calls,
         changes=change_lines(finding),
         more_changes=max(0, len(finding.perturbations) - MAX_CHANGES),
@@ -129,9 +129,6 @@ def _card(finding: Finding, record: Record, gallery: Gallery) -> FindingCard:
 def change_lines(finding: Finding) -> tuple[ChangeLine, ...]:
     """What was done, in order; at most :data:`MAX_CHANGES`."""
     return tuple(
-        ChangeLine(_shortened(str(change)), meaning_of(change)) for change in finding.perturbations[:MAX_CHANGES]
+        ChangeLine(shortened(str(change), MAX_CHANGE), meaning_of(change))
+        for change in finding.perturbations[:MAX_CHANGES]
     )
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= MAX_CHANGE else f"{text[:MAX_CHANGE]}..."

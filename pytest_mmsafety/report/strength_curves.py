@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import ceil
 
 from pytest_mmsafety.attacks.results import JUDGE, STRENGTH
 from pytest_mmsafety.attacks.settings import SEARCH
-from pytest_mmsafety.report.ablation import Twins
-from pytest_mmsafety.report.text import percent, percents
+from pytest_mmsafety.report.ablation import MAX_NAME, Twins
+from pytest_mmsafety.report.text import percent, percents, shortened
 from pytest_mmsafety.report.variants import DIRECTIONS, direction
 from pytest_mmsafety.run import Record
 from pytest_mmsafety.statistics.estimates import Estimate, clustered_share
 from pytest_mmsafety.verdicts import verdict_by
 
 MAX_MULTIPLES = 12
+STEPS = 100
+"""Into which strengths are divided."""
 _ALPHA = 0.05
 _HALF = 0.5
 
@@ -89,11 +92,11 @@ def _curve(name: str, records: Sequence[Record]) -> StepCurve | None:
 
 
 def _strength(record: Record) -> float | None:
-    """Of the weakest change that broke the case; above 1 where it held, ``None`` where that is not known."""
+    """Of the weakest change that broke the case, rounded up; above 1 where it held, ``None`` where it is not known."""
     strength, attack = (verdict_by(record.verdicts, judge.partition("/")[0]) for judge in (STRENGTH, JUDGE))
     if strength is None or strength.score is None or attack is None or attack.score is None:
         return None
-    return 1 - strength.score if attack.score else 2.0
+    return ceil(round((1 - strength.score) * STEPS, 6)) / STEPS if attack.score else 2.0
 
 
 def _crossing(steps: Sequence[float], shares: Sequence[float]) -> float | None:
@@ -128,9 +131,8 @@ def multiples(by_technique: dict[str, Twins]) -> list[Multiple]:
             swept[name][number] = twins
     several = {name: dict(sorted(found.items())) for name, found in swept.items() if len(found) > 1}
     drawn = [(_change(found), name) for name, found in several.items()]
-    return [_multiple(name, several[name]) for _, name in sorted(drawn, key=lambda pair: (-pair[0], pair[1]))][
-        :MAX_MULTIPLES
-    ]
+    shown = sorted(drawn, key=lambda pair: (-pair[0], pair[1]))[:MAX_MULTIPLES]
+    return [_multiple(name, several[name]) for _, name in shown]
 
 
 def _number(text: str) -> float | None:
@@ -155,8 +157,10 @@ def _multiple(name: str, swept: dict[float, Twins]) -> Multiple:
     low = [_at(strength, share.low) for strength, share in shares.items()]
     words = ", ".join(f"{percent(share.value)} at {strength:g}" for strength, share in shares.items())
     estimates = list(shares.values())
-    drawn = Drawn(_points(line), _points([*high, *reversed(low)]), tuple(line), f"{name}: failing {words}")
-    return Multiple(name, drawn, percent(estimates[0].value), percent(estimates[-1].value))
+    drawn = Drawn(
+        _points(line), _points([*high, *reversed(low)]), tuple(line), f"{shortened(name, MAX_NAME)}: failing {words}"
+    )
+    return Multiple(shortened(name, MAX_NAME), drawn, percent(estimates[0].value), percent(estimates[-1].value))
 
 
 def _at(strength: float, share: float) -> tuple[float, float]:

@@ -10,10 +10,13 @@ from itertools import groupby
 from pytest_mmsafety.findings import Finding, simplest
 from pytest_mmsafety.report.ablation import Twins, mean_change
 from pytest_mmsafety.report.interval_plot import points
+from pytest_mmsafety.report.text import shortened
 from pytest_mmsafety.run import Record
 
 MAX_ROWS = 40
 MAX_COLUMNS = 20
+MAX_NAME = 60
+"""Characters of a heading."""
 FEW = 5
 """Fewer pairs give no number: it would be chance."""
 _TAGS = ("dimension", "modality", "language")
@@ -25,6 +28,10 @@ class Column:
 
     tag: str = ""
     value: str = ""
+
+    @property
+    def label(self) -> str:
+        return shortened(self.value, MAX_NAME) if self.tag else "all"
 
     def holds(self, tags: Mapping[str, str]) -> bool:
         return not self.tag or tags.get(self.tag) == self.value
@@ -107,5 +114,7 @@ def _matrix(
     if not columns or not names:
         return None
     shown = columns[:MAX_COLUMNS]
-    rows = tuple((name, tuple(cell(name, column) for column in shown)) for name in names[:MAX_ROWS])
+    rows = tuple(
+        (shortened(name, MAX_NAME), tuple(cell(name, column) for column in shown)) for name in names[:MAX_ROWS]
+    )
     return Matrix(tuple(shown), len(columns) - len(shown), rows, max(0, len(names) - MAX_ROWS))

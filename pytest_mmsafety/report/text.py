@@ -66,6 +66,11 @@ def clip(text: str, limit: int) -> Clip:
     return Clip(text[:limit], len(text))
 
 
+def shortened(text: str, limit: int) -> str:
+    """At most *limit* characters of a name, and a sign where there are more."""
+    return text if len(text) <= limit else f"{text[:limit]}..."
+
+
 def count(number: int) -> str:
     """``20000`` as ``20,000``."""
     return f"{number:,}"

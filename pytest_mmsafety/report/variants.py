@@ -12,7 +12,7 @@ from pytest_mmsafety.perturbations import PERTURBATIONS, edit_digest, perturb
 from pytest_mmsafety.report.thumbnails import ChangedImage
 from pytest_mmsafety.run import Record
 
-MAX_PROMPT = 100_000
+MAX_PROMPT = 10_000
 """Characters of a prompt that is changed again."""
 
 DIRECTIONS: dict[Direction, str] = {

@@ -58,6 +58,14 @@ def test_answers_that_are_not_there_are_not_drawn() -> None:
     assert {item.record.id for item in draw(run, 200, 0, [], "binary").items} == {"1", "2"}
 
 
+def test_what_an_attack_made_is_not_drawn() -> None:
+    made = [answer(i, tags={"attack": mode}) for i, mode in enumerate(("search", "universal", "sweep"), 100)]
+    kept = answer(103, tags={"attack": "regression"})
+    sample = draw(make_run([answer(1), *made, kept]), 9, 1, (), "binary")
+    assert sorted(item.record.id for item in sample.items) == ["1", "103"]
+    assert [item.weight for item in sample.items] == [1, 1]
+
+
 def test_a_table_that_is_opened_computes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = make_run([answer(0, "=1+1"), answer(1, '图\n"quoted", text'), answer(2, "@SUM(A1)")])
     ok(capsys, "label", saved(run, tmp_path), "-o", tmp_path / "out")

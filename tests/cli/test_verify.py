@@ -381,3 +381,43 @@ def test_samples_and_parts_of_suites_are_those_of_the_settings(at: Path) -> None
     assert not any(line.startswith("suite") for line in lines(run))
     other = replace(run, settings=replace(run.settings, subset=0.6))
     assert any("of its cases are not in the run" in line for line in lines(other))
+
+
+def with_attack(run: Run, original: str = "") -> Run:
+    """The run with a search of one case and a sweep of another, and a gate of neither."""
+    tags = {"search": {"original": original or run.records[5].key}, "sweep": {"plain": run.records[7].id}}
+    records = [
+        replace(
+            run.records[5 if mode == "search" else 7],
+            key=f"demo/x@{mode}",
+            id=f"x@{mode}",
+            prompt="Changed",
+            tags={**run.records[5].tags, "attack": mode, **of_mode},
+        )
+        for mode, of_mode in tags.items()
+    ]
+    suites = tuple(replace(suite, collected=suite.collected + 2) for suite in run.suites)
+    return replace(run, records=(*run.records, *records), suites=suites)
+
+
+def test_records_that_an_attack_made_are_no_records_of_no_case(at: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_run(with_attack(load_run(at / "run.json")), at / "run.json")
+    assert verify(capsys, *ALL) == (0, "run.json: as recorded\n", "")
+
+
+def test_an_attack_on_a_case_that_is_not_there_is_found(at: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_run(with_attack(load_run(at / "run.json"), original="demo/500"), at / "run.json")
+    code, out, _ = verify(capsys, *ALL)
+    assert code == 1
+    assert "suite demo: 1 records of an attack are of no case of it: demo/x@search\n" in out
+
+
+def test_a_record_that_only_calls_itself_attacked_is_still_of_no_case(
+    at: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = with_attack(load_run(at / "run.json"))
+    odd = replace(run.records[-1], tags={**run.records[-1].tags, "attack": "otherwise"})
+    save_run(replace(run, records=(*run.records[:-1], odd)), at / "run.json")
+    code, out, _ = verify(capsys, *ALL)
+    assert code == 1
+    assert "1 records are of no case of it: demo/x@sweep" in out

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pytest_mmsafety.evaluation.evaluate import evaluate_gates
+from pytest_mmsafety.evaluation.evaluate import Evidence, evaluate_gates, evaluate_run
 from pytest_mmsafety.gates import (
     ASSURANCE,
     EVIDENCE,
@@ -24,7 +24,7 @@ from pytest_mmsafety.gates import (
     GateResult,
 )
 from pytest_mmsafety.run import Record
-from pytest_mmsafety.testing import make_gate, make_record, make_verdict
+from pytest_mmsafety.testing import make_gate, make_record, make_run, make_verdict
 
 
 def missing(number: int, **keys: Any) -> Record:
@@ -678,3 +678,18 @@ def test_more_confidence_decides_less(
     records = records_of(outcomes)
     if result(records, make_gate(max=bound, alpha=sure)).status != INCONCLUSIVE:
         assert result(records, make_gate(max=bound, alpha=unsure)).status != INCONCLUSIVE
+
+
+def test_a_gate_counts_what_an_attack_made_only_if_its_metric_is_of_attacks() -> None:
+    records = [make_record(1), make_record(2, 1.0, tags={"attack": "search"}), make_record(3, tags={"attack": "sweep"})]
+    names = ("failure_rate", "robust_failure_rate", "perturbed_failure_rate")
+    results = evaluate_gates(records, [make_gate(name=name, metric=name) for name in names])
+    assert [(result.counts.n, result.estimate and result.estimate.value) for result in results] == [
+        (1, 0.0), (1, 1.0), (1, 0.0),
+    ]  # fmt: skip
+
+
+def test_an_attack_that_was_not_made_again_is_no_case_that_is_gone() -> None:
+    before = make_run([make_record(1), make_record("1@search", tags={"attack": "search", "original": "demo/1"})])
+    gate = make_gate(max_regression=0.5)
+    assert evaluate_run(make_run([make_record(1)]), [gate], Evidence(before)).notes == []
