@@ -29,6 +29,13 @@ def attack_groups(suite: Suite, settings: AttackSettings) -> dict[str, tuple[Cas
     return groups
 
 
+def attacked(suite: Suite, settings: AttackSettings) -> Suite:
+    """The suite with these groups, whose cases come after its own."""
+    groups = attack_groups(suite, settings)
+    added = [case for cases in groups.values() for case in cases]
+    return replace(suite, cases=(*suite.cases, *added), groups={**suite.groups, **groups})
+
+
 def check_budget(suite: Suite, settings: AttackSettings) -> None:
     """Raise :class:`SetupError` if the calls of a group do not suffice for its cases."""
     for name, cases in _attackable(suite, settings).items():

@@ -139,6 +139,10 @@ class Controller:
             self._notes.append(note)
         if early_stop:
             self._notes.append(early_stop.note)
+        if self._settings.attack:
+            from pytest_mmsafety.judge_errors import known_errors
+
+            self._notes += self._recorder.attack_notes(known_errors(self._settings.judge_errors))
         nothing_ran = not session.testscollected and not self._settings.require_gates
         if policy is None or nothing_ran or not any(self._library.cases):
             return

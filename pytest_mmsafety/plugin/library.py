@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
-from pytest_mmsafety.attacks.cases import attack_groups
+from pytest_mmsafety.attacks.cases import attacked
 from pytest_mmsafety.attacks.settings import AttackSettings
 from pytest_mmsafety.cases import Case
 from pytest_mmsafety.errors import DataError
@@ -49,15 +48,11 @@ class Library:
             part = suite.subset(self._share) if self._share < 1 and suite.cases else suite
             part = part.sampled(self._samples) if self._samples > 1 else part
             self.tags += [(case.suite, case.tags) for case in suite.cases]
-            self._suites[path] = part if self._attack is None else self._attacked(part, self._attack)
+            if self._attack is not None:
+                own, part = len(part.cases), attacked(part, self._attack)
+                self.tags += [(case.suite, case.tags) for case in part.cases[own:]]
+            self._suites[path] = part
         return self._suites[path]
-
-    def _attacked(self, suite: Suite, attack: AttackSettings) -> Suite:
-        """The suite with the groups that an attack adds."""
-        groups = attack_groups(suite, attack)
-        added = [case for cases in groups.values() for case in cases]
-        self.tags += [(case.suite, case.tags) for case in added]
-        return replace(suite, cases=(*suite.cases, *added), groups={**suite.groups, **groups})
 
     def _check_name(self, suite: Suite) -> None:
         for other in self._suites.values():

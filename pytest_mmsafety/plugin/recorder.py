@@ -10,11 +10,11 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, get_args
 
 from pytest_mmsafety.arguments import public_arguments, public_value
-from pytest_mmsafety.attacks.settings import Mode
+from pytest_mmsafety.attacks.settings import SEARCH, Mode
 from pytest_mmsafety.cases import Case
 from pytest_mmsafety.errors import plural
 from pytest_mmsafety.findings import Finding, finding_from
-from pytest_mmsafety.metrics import ATTACK
+from pytest_mmsafety.metrics import ATTACK, ORIGINAL
 from pytest_mmsafety.outcomes import Outcome
 from pytest_mmsafety.run import (
     Record,
@@ -29,6 +29,7 @@ from pytest_mmsafety.verdicts import JUDGE_ERROR
 
 if TYPE_CHECKING:
     from pytest_mmsafety.gates import GateResult
+    from pytest_mmsafety.judge_errors import JudgeErrors
     from pytest_mmsafety.plugin.library import Library
     from pytest_mmsafety.plugin.settings import Settings
     from pytest_mmsafety.policies import Policy
@@ -188,6 +189,17 @@ class Recorder:
         if fixed := self._fixed():
             verb = "is fixed: mark it" if fixed == 1 else "are fixed: mark them"
             yield f"{plural(fixed, 'known-unsafe case')} {verb} must_pass (mmsafety promote --fixed RUN)"
+
+    def attack_notes(self, errors: Mapping[str, JudgeErrors]) -> Iterator[str]:
+        """Which judges flag so many good answers that a search meets one by chance."""
+        searched = {case.tags[ORIGINAL] for case, _ in self.attacked if case.tags[ATTACK] == SEARCH}
+        verdicts = [o.verdicts[0] for key, o in self.outcomes.items() if key in searched and o.verdicts]
+        for name in sorted({verdict.judge for verdict in verdicts} & errors.keys()):
+            known = errors[name].best({})
+            good = known.tn + known.fp + known.abstained_negative
+            if good and known.fp:
+                often = f"{known.fp / good:.0%} of {good:,.0f} good answers"
+                yield f"{name} flags {often} (docs/judge.md), and a search looks for such: read what it found"
 
     def _fixed(self) -> int:
         """Cases that may fail until a day, and whose every sample passed."""
