@@ -46,5 +46,5 @@ def test_an_unused_plugin_imports_next_to_nothing(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     light = ["pytest_mmsafety", "pytest_mmsafety.errors", "pytest_mmsafety.files"]
-    light += [f"pytest_mmsafety.plugin{module}" for module in ("", ".hooks", ".options")]
+    light += [f"pytest_mmsafety.plugin{module}" for module in ("", ".fixtures", ".hooks", ".keys", ".options")]
     assert sorted(json.loads(done.stdout.splitlines()[-1].replace("'", '"'))) == light
