@@ -262,9 +262,9 @@ def _finish_promotions(root: Path) -> None:
 
 def _unfit(run: Run) -> str:
     """Why a run should not be what others are held against."""
-    unanswered = sum(record.response is None and not record.skipped for record in run.records)
+    unanswered = sum(record.response is None and not record.skipped for record in run.own_records)
     if unanswered:
-        return f"{unanswered} of {plural(len(run.records), 'case')} without an answer"
+        return f"{unanswered} of {plural(len(run.own_records), 'case')} without an answer"
     saved = sum(record.skip_kind == "early-stop" for record in run.records)
     if saved:
         cases = plural(len(run.records), "case")

@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -146,12 +146,14 @@ def _plan(arguments: argparse.Namespace) -> None:
     from pytest_mmsafety.evaluation.power import Design, PowerPlan, assumed_from, family_sizes, plan_gate
     from pytest_mmsafety.judge_errors import shipped_errors
     from pytest_mmsafety.judges.panel import Panel
+    from pytest_mmsafety.metrics import ATTACK, METRICS
     from pytest_mmsafety.policies import policy_named
 
     policy = policy_named(arguments.thresholds)
     if arguments.target_rate is not None and not 0 <= arguments.target_rate <= 1:
         raise SetupError(f"--target-rate: {arguments.target_rate:g} is not a rate from 0 to 1")
-    asked = list(_asked(arguments.cases, arguments.data))
+    modes = {mode for gate in policy.gates if (mode := METRICS[gate.metric].where.get(ATTACK))}
+    asked = list(_asked(arguments.cases, arguments.data, modes))
     earlier = _earlier(arguments.baseline)
     sizes = family_sizes(policy.gates)
     plans: list[PowerPlan] = []
@@ -175,8 +177,11 @@ def _plan(arguments: argparse.Namespace) -> None:
         sys.stdout.write(f"note: {line}\n")
 
 
-def _asked(suites: Sequence[str], data: Sequence[str]) -> Any:
+def _asked(suites: Sequence[str], data: Sequence[str], modes: Iterable[str]) -> Iterator[_Asked]:
+    """The cases of the suites, and those that attacks of these *modes* would add."""
     from pytest_mmsafety.arguments import parse_data
+    from pytest_mmsafety.attacks.cases import attacked
+    from pytest_mmsafety.attacks.settings import MOST_CALLS, parse_attack
     from pytest_mmsafety.cases import cluster_of
     from pytest_mmsafety.files import shipped
     from pytest_mmsafety.images import digest_or_empty
@@ -186,10 +191,14 @@ def _asked(suites: Sequence[str], data: Sequence[str]) -> Any:
     own = Path("cases")
     folder = own if own.is_dir() else shipped("cases")
     paths = [suite_file(name) for name in suites] or suite_files(folder)
+    settings = [parse_attack(str(MOST_CALLS), {"mode": mode}) for mode in modes]
     for path in paths:
-        for case in read_suite(path, folders).cases:
+        suite = read_suite(path, folders)
+        added = (case for attack in settings if attack for case in attacked(suite, attack).cases[len(suite.cases) :])
+        for case in (*suite.cases, *added):
             if not case.skip:
-                yield _Asked(case, cluster_of(case, tuple(map(digest_or_empty, case.images))))
+                images = () if case.cluster else case.images
+                yield _Asked(case, cluster_of(case, tuple(map(digest_or_empty, images))))
 
 
 def _earlier(baseline: str) -> Run | None:

@@ -66,9 +66,11 @@ def _places(prompt: str, find: Finder, told: Parameters) -> list[Place]:
         word = prompt[start:end]
         if len(word) == 1 and "A" <= word <= "H":
             continue
+        of_word = blake2b(f"{index} {word} ".encode(errors="surrogatepass"), digest_size=8)
         for place in find(prompt, spans[index], told):
-            seed = f"{index} {place.start - start} {word}".encode(errors="surrogatepass")
-            ranked.append((blake2b(seed, digest_size=8).digest(), place))
+            rank = of_word.copy()
+            rank.update(str(place.start - start).encode())
+            ranked.append((rank.digest(), place))
     return [place for _, place in sorted(ranked)]
 
 
