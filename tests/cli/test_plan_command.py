@@ -100,3 +100,19 @@ def test_what_is_wrong_is_one_line(
     assert code == 4
     assert problem in err
     assert err.count("\n") == 1
+
+
+def test_gates_of_an_attack_are_planned_with_the_cases_that_it_would_add(
+    at: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    robust = {"name": "robust", "metric": "robust_failure_rate", "max": 0.3}
+    tone = {"perturbation": "tone", "strength": "1"}
+    swept = {"name": "tone", "metric": "perturbed_failure_rate", "where": tone, "max": 0.3}
+    write_thresholds(at, robust, swept, gate("small"), one_sided=True)
+    code, out, _ = plan(capsys)
+    assert code == 0
+    lines = out.splitlines()
+    assert lines[0].startswith("robust")
+    assert "n=420 (420 clusters)" in lines[0]
+    assert "n=420 (420 clusters)" in lines[1]
+    assert "n=20 (20 clusters)" in lines[2]

@@ -186,7 +186,7 @@ def test_a_word_that_moves_into_the_picture_is_drawn_as_it_is_then() -> None:
     [
         (
             Change("rol-play", 0.5),
-            "'rol-play' is no perturbation; expected one of disguise, .*; did you mean 'role-play'?",
+            "'rol-play' is no perturbation; expected one of position-swapping, .*; did you mean 'role-play'?",
         ),
         (Change("role-play", 0.5, {"voise": "actor"}), "'voise' is no parameter of it; .*; did you mean 'voice'?"),
         (Change("role-play", 0.5, {"voice": "clown"}), "role-play: voice: 'clown'; expected one of actor, story, game"),
