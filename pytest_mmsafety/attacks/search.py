@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from pytest_mmsafety.attacks.attempts import Attempt, Probe, Steps, finding_of
 from pytest_mmsafety.attacks.compositions import Composition, options, simplicity
-from pytest_mmsafety.attacks.exploration import alone, explored
+from pytest_mmsafety.attacks.exploration import pairs, singles
 from pytest_mmsafety.attacks.settings import AttackSettings
 from pytest_mmsafety.attacks.shrinking import Waves, fewest, shrunk
 from pytest_mmsafety.cases import Case
@@ -95,11 +95,11 @@ class Search:
         if self._flipped(self.clean):
             return  # it fails as it stands: there is nothing to find
         choices = options(self.case, self._settings.techniques)
-        tried = chain(_waves(self._before), _waves(explored(choices)))
-        while not self.findings and (wave := next(tried, None)):
+        alone = chain(_waves(self._before), _waves(singles(choices)))
+        while not self._broken_by_one and (wave := next(alone, None)):
             yield from self._try(wave)
-        waves = _waves(alone(choices))  # a pair flips: does one of all others alone?
-        while self.findings and not self._broken_by_one and (wave := next(waves, None)):
+        together = _waves(pairs(choices))
+        while not self.findings and (wave := next(together, None)):
             yield from self._try(wave)
 
     @property

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from pytest_mmsafety.attacks.attempts import Attempt, Probe, Steps, finding_of
 from pytest_mmsafety.attacks.compositions import Composition, all_parameters
-from pytest_mmsafety.attacks.exploration import explored
+from pytest_mmsafety.attacks.exploration import pairs, singles
 from pytest_mmsafety.attacks.settings import AttackSettings
 from pytest_mmsafety.attacks.shrinking import Waves, fewest, shrunk
 from pytest_mmsafety.cases import Case, Change
@@ -79,7 +79,8 @@ class UniversalSearch:
     def _candidates(self) -> Iterator[Composition]:
         techniques = self._settings.techniques
         alone = ((Change(name, 1.0),) for name in techniques)
-        return chain(alone, explored({name: all_parameters(name) for name in techniques}))
+        choices = {name: all_parameters(name) for name in techniques}
+        return chain(alone, singles(choices), pairs(choices))
 
     def _choose(self) -> Steps[None]:
         """The change that flips most, and then the simplest one that keeps nearly all of that."""
