@@ -2,14 +2,15 @@
 
 Every function is a generator: it yields a wave of compositions and is sent, for each, whether it flips. So the searches
 of many cases go on in step and fill the batches of the engine, and every decision is a function of the answers alone.
-Delta debugging (Zeller, Hildebrandt 2002, "Simplifying and isolating failure-inducing input"), asked a wave at a time.
+The fewest words, and the lowest strength, are found by halving; as by delta debugging (Zeller, Hildebrandt 2002,
+"Simplifying and isolating failure-inducing input"), what is left flips, and no longer does without any one word.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
-from itertools import combinations, pairwise
+from itertools import combinations
 from typing import TypeVar
 
 from pytest_mmsafety.attacks.compositions import LEVELS, Composition
@@ -18,9 +19,6 @@ from pytest_mmsafety.perturbations import PERTURBATIONS
 
 _T = TypeVar("_T")
 Waves = Generator[list[Composition], list[bool], _T]
-
-_PARTS = 4
-"""Into how many parts words are cut, and strengths are tried, in a wave."""
 
 
 def fewest(start: Composition) -> Waves[list[Composition]]:
@@ -87,27 +85,21 @@ def _fewer_words(now: Composition, place: int, count: int) -> Waves[Composition]
 
 
 def _fewest_items(items: Sequence[int], on: Callable[[Sequence[int]], Composition]) -> Waves[tuple[int, ...]]:
-    parts = _PARTS
-    while len(items) > 1:
-        pieces = _cut(items, min(parts, len(items)))
-        flips = yield [on(piece) for piece in pieces]
-        if True in flips:
-            items, parts = pieces[flips.index(True)], _PARTS
-            continue
-        rests = [[item for item in items if item not in piece] for piece in pieces] if len(pieces) > 2 else []
-        flips = (yield [on(rest) for rest in rests]) if rests else []
-        if True in flips:
-            items, parts = rests[flips.index(True)], max(2, parts - 1)
-        elif parts >= len(items):
-            break
-        else:
-            parts *= 2
-    return tuple(items)
-
-
-def _cut(items: Sequence[int], parts: int) -> list[Sequence[int]]:
-    ends = [len(items) * i // parts for i in range(parts + 1)]
-    return [items[a:b] for a, b in pairwise(ends)]
+    """One needed item after the other: the last of the shortest beginning that flips together with those before."""
+    rest, needed = list(items), list[int]()
+    while rest:
+        if needed:
+            (enough,) = yield [on(sorted(needed))]
+            if enough:
+                break
+        low, high = 0, len(rest)
+        while high - low > 1:
+            middle = (low + high) // 2
+            (broke,) = yield [on(sorted(rest[:middle] + needed))]
+            low, high = (low, middle) if broke else (middle, high)
+        needed.append(rest[high - 1])
+        rest = rest[: high - 1]
+    return tuple(sorted(needed))
 
 
 def _weaker(now: Composition, place: int) -> Waves[Composition]:
@@ -121,10 +113,9 @@ def _weaker(now: Composition, place: int) -> Waves[Composition]:
         flips = yield [at(1)]
         return at(1) if flips[0] else now
     low, high = 0, -(-round(change.strength * LEVELS * 1000) // 1000)
+    middle = 1  # very often the weakest does
     while high - low > 1:
-        rungs = sorted({low + (high - low) * i // (_PARTS + 1) for i in range(1, _PARTS + 1)} - {low})
-        flips = yield [at(rung) for rung in rungs]
-        lowest = flips.index(True) if True in flips else len(rungs)
-        low = rungs[lowest - 1] if lowest else low
-        high = rungs[lowest] if lowest < len(rungs) else high
+        (broke,) = yield [at(middle)]
+        low, high = (low, middle) if broke else (middle, high)
+        middle = (low + high) // 2
     return at(high) if high < change.strength * LEVELS else now
