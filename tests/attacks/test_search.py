@@ -119,8 +119,11 @@ def test_nothing_is_found_that_is_not_seen_again(confirm: tuple[int, int], *, fo
 
 
 def test_chance_is_rarely_taken_for_a_weakness() -> None:
-    """Of 200 searches of 40 calls, a target that errs in 5 % of its answers: 40 * 0.05 ** 3 each, 1 of 200, if at most
-    every changed answer could start a finding; that 6 or more are reported has a probability below 0.001."""
+    """A target that errs by chance in 5 % of its answers to changed prompts.
+
+    A change is reported after three errors in a row: at most 200 * 39 * 0.05 ** 3, about 1, of 200 searches. That it
+    is 6 or more has a probability below 0.001.
+    """
     chance = random.Random(5)
     broken = 0
     for _ in range(200):
