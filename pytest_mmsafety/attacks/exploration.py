@@ -105,8 +105,7 @@ def covering_rows(names: tuple[str, ...]) -> tuple[Row, ...]:
     rows = []
     while open_pairs:
         row = list(max(open_pairs, key=lambda pair: (sum(degree[n] for n in pair), sorted(-place[n] for n in pair))))
-        while len(row) < min(MOST, len(names)):
-            others = (name for name in names if name not in row)
+        while len(row) < MOST and (others := [name for name in names if name not in row and _fits(name, row)]):
             row.append(max(others, key=lambda name: (_gain(name, row, open_pairs), degree[name], -place[name])))
         for pair in combinations(row, 2):
             if frozenset(pair) in open_pairs:
@@ -114,6 +113,12 @@ def covering_rows(names: tuple[str, ...]) -> tuple[Row, ...]:
                 degree.subtract(pair)
         rows.append(_in_order(row))
     return tuple(rows)
+
+
+def _fits(name: str, row: Sequence[str]) -> bool:
+    """At most two changes of a picture in a row: a third would hide what the two do."""
+    pictures = sum(PERTURBATIONS[other].edits_images for other in row)
+    return not PERTURBATIONS[name].edits_images or pictures < 2
 
 
 def _gain(name: str, row: Sequence[str], open_pairs: set[frozenset[str]]) -> int:
