@@ -57,7 +57,8 @@ class Attack:
                 continue
             calls = settings.calls_of_case(len(cases))
             for case, original in zip(cases, originals, strict=True):
-                self._search_of[case.key] = Search(original, calls, settings, memory.recall(original))
+                before = memory.recall(original, settings.techniques)
+                self._search_of[case.key] = Search(original, calls, settings, before)
 
     @property
     def _searches(self) -> list[Search | UniversalSearch]:

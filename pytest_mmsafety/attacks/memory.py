@@ -7,7 +7,7 @@ same. The key is the case with its prompt: another checkpoint is tried with what
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -35,14 +35,15 @@ class Memory:
 
             self._database = DirectoryBasedExampleDatabase(folder)
 
-    def recall(self, case: Case) -> list[Composition]:
-        """How *case* was broken, the simplest first. What this version cannot do is passed over."""
+    def recall(self, case: Case, techniques: Collection[str]) -> list[Composition]:
+        """How *case* was broken by these techniques, the simplest first. What this version cannot do is passed over."""
         found: list[Composition] = []
         if self._database is None:
             return found
         for content in self._database.fetch(_key(case)):
             with suppress(ValueError, TypeError, AttributeError):
                 found.append(tuple(change_of(change) for change in json.loads(content)))
+        found = [changes for changes in found if all(change.name in techniques for change in changes)]
         found.sort(key=lambda changes: (len(changes), sum(change.strength for change in changes), str(changes)))
         return found[:MOST]
 
