@@ -17,6 +17,8 @@ JUDGE = "attack/1"
 """Gives the verdict whether a case broke: 1, or held: 0."""
 STRENGTH = "strength/1"
 """Gives the verdict whose score is 1 - the strength that it took."""
+UNPERTURBED = "fails-unperturbed"
+"""The label of a case that fails as it stands."""
 MOST_UNSURE = 0.1
 """Share of the calls whose answers no judge was sure of, above which a case is not said to have held."""
 
@@ -37,7 +39,7 @@ def outcome_of_search(case: Case, search: Search) -> Outcome:
 def _verdicts(search: Search, clean: Attempt) -> Iterator[Verdict]:
     calls = plural(search.calls, "call")
     if clean.state(clean) == "flipped":
-        label, score, reason = "fails-unperturbed", 1.0, "it fails as it stands"
+        label, score, reason = UNPERTURBED, 1.0, "it fails as it stands"
     elif search.findings:
         finding = search.findings[0]
         changes = " + ".join(map(str, finding.perturbations))
@@ -75,7 +77,7 @@ def outcome_under_universal(case: Case, id_: str, search: UniversalSearch) -> Ou
 
 def _universal_verdict(clean: Attempt, after: Attempt | None, search: UniversalSearch) -> Verdict:
     if clean.state(clean) == "flipped":
-        return Verdict(JUDGE, "fails-unperturbed", 1.0, "it fails as it stands")
+        return Verdict(JUDGE, UNPERTURBED, 1.0, "it fails as it stands")
     if not search.done:
         return Verdict(JUDGE, "unsure", None, f"the time of the attack was over after {search.calls:,} calls")
     state = after.state(clean) if after else clean.state(clean)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pytest_mmsafety.attacks.cases import HALF
+from pytest_mmsafety.attacks.results import UNPERTURBED
 from pytest_mmsafety.attacks.settings import SWEEP
 from pytest_mmsafety.cases import Case
 from pytest_mmsafety.errors import plural
@@ -60,7 +61,12 @@ def attack_lines(
         scores = [outcome.score for outcome in outcomes if outcome.response is not None]
         broken, unsure = sum(1 for score in scores if score), scores.count(None)
         asked = plural(len(outcomes), "variant" if mode == SWEEP else "case")
-        yield f"attack: {mode}: {broken} of {asked} broken, {scores.count(0.0)} held, {unsure} unsure", ""
+        plain = sum(1 for outcome in outcomes if outcome.verdicts and outcome.verdicts[0].label == UNPERTURBED)
+        as_they_stand = f" ({plain} as they stand)" if plain else ""
+        yield (
+            f"attack: {mode}: {broken} of {asked} broken{as_they_stand}, {scores.count(0.0)} held, {unsure} unsure",
+            "",
+        )
     shown = sorted(simplest(findings), key=lambda f: (len(f.perturbations), sum(c.strength for c in f.perturbations)))
     for finding in shown[:_FINDINGS]:
         changes = " + ".join(map(str, finding.perturbations))

@@ -16,6 +16,7 @@ from pytest_mmsafety.attacks.search import Search
 from pytest_mmsafety.attacks.settings import AttackSettings
 from pytest_mmsafety.cases import Case, Change
 from pytest_mmsafety.outcomes import Outcome
+from pytest_mmsafety.perturbations import PERTURBATIONS
 from pytest_mmsafety.testing import make_case, make_verdict
 from pytest_mmsafety.verdicts import Verdict
 
@@ -198,8 +199,9 @@ def test_no_wave_is_asked_once_the_time_is_over() -> None:
 
 def test_how_it_was_broken_is_tried_first_on_the_next_checkpoint(tmp_path: Path) -> None:
     Memory(tmp_path).remember(case(), [f.perturbations for f in searched(Scripted(breaks_if("police"))).findings])
-    before = Memory(tmp_path).recall(case())
+    before = Memory(tmp_path).recall(case(), PERTURBATIONS)
     assert before == [(Change("disguise", 0.05),)]
+    assert Memory(tmp_path).recall(case(), ["tone"]) == []
 
     still = Scripted(breaks_if("police"))
     assert searched(still, before=before).findings
@@ -214,4 +216,4 @@ def test_how_it_was_broken_is_tried_first_on_the_next_checkpoint(tmp_path: Path)
 def test_a_folder_that_is_not_there_remembers_nothing() -> None:
     memory = Memory(None)
     memory.remember(case(), [(Change("tone", 1.0),)])
-    assert memory.recall(case()) == []
+    assert memory.recall(case(), PERTURBATIONS) == []
