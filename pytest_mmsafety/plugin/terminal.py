@@ -62,9 +62,9 @@ def attack_lines(
         broken, unsure = sum(1 for score in scores if score), scores.count(None)
         asked = plural(len(outcomes), "variant" if mode == SWEEP else "case")
         plain = sum(1 for outcome in outcomes if outcome.verdicts and outcome.verdicts[0].label == UNPERTURBED)
-        as_they_stand = f" ({plain} as they stand)" if plain else ""
+        of_these = f" ({plain} as they stand)" if plain else ""
         yield (
-            f"attack: {mode}: {broken} of {asked} broken{as_they_stand}, {scores.count(0.0)} held, {unsure} unsure",
+            f"attack: {mode}: {broken} of {asked} broken{of_these}, {scores.count(0.0)} held, {unsure} unsure",
             "",
         )
     shown = sorted(simplest(findings), key=lambda f: (len(f.perturbations), sum(c.strength for c in f.perturbations)))
