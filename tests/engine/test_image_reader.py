@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from pytest_mmsafety.cases import Case, Change
 from pytest_mmsafety.engine import image_reader
 from pytest_mmsafety.engine.engine import Engine
 from pytest_mmsafety.engine.image_reader import ImageReader
 from pytest_mmsafety.errors import ImageError
 from pytest_mmsafety.images import read_image
 from pytest_mmsafety.judges.panel import Panel
+from pytest_mmsafety.perturbations import perturb
 from pytest_mmsafety.store import Store
 from pytest_mmsafety.targets import Request
 from pytest_mmsafety.testing import ScriptedTarget, make_case
@@ -29,6 +31,10 @@ def picture(path: Path, colour: str = "red") -> str:
 
 def sha256(path: str) -> str:
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def of(*paths: str, changes: Sequence[Change] = ()) -> Case:
+    return perturb(make_case(images=paths), changes)
 
 
 @pytest.fixture
@@ -47,9 +53,9 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_a_file_is_hashed_and_decoded_with_one_read(tmp_path: Path, reads: list[str]) -> None:
     red, blue = picture(tmp_path / "red.png"), picture(tmp_path / "blue.png", "blue")
     reader = ImageReader()
-    assert reader.digests((red, blue)) == (sha256(red), sha256(blue))
-    assert reader.digests((blue, red)) == (sha256(blue), sha256(red))
-    images = reader.decoded((red, blue))
+    assert reader.digests(of(red, blue)) == (sha256(red), sha256(blue))
+    assert reader.digests(of(blue, red)) == (sha256(blue), sha256(red))
+    images = reader.decoded(of(red, blue))
     assert [image.getpixel((0, 0)) for image in images] == [(255, 0, 0), (0, 0, 255)]
     assert reads == [red, blue]
 
@@ -60,11 +66,11 @@ def test_what_does_not_fit_is_read_again_and_the_latest_is_kept(
     paths = [picture(tmp_path / f"{colour}.png", colour) for colour in ("red", "blue", "lime")]
     monkeypatch.setattr(image_reader, "KEPT_BYTES", max(Path(path).stat().st_size for path in paths))
     reader = ImageReader()
-    reader.digests(paths[:2])
-    reader.decoded(paths[:2])
+    reader.digests(of(*paths[:2]))
+    reader.decoded(of(*paths[:2]))
     assert reads == [paths[0], paths[1], paths[0], paths[1]], "there is room for one of them"
-    reader.digests(paths[2:])
-    reader.decoded(paths[2:])
+    reader.digests(of(*paths[2:]))
+    reader.decoded(of(*paths[2:]))
     assert reads[4:] == [paths[2]], "the latest one is kept"
 
 
@@ -72,28 +78,48 @@ def test_an_image_that_cases_share_is_read_once(tmp_path: Path, reads: list[str]
     path = picture(tmp_path / "a.png", "red")
     reader = ImageReader()
     for _ in range(3):
-        reader.digests((path,))
-        reader.decoded((path,))
+        reader.digests(of(path))
+        reader.decoded(of(path))
     assert reads == [path]
 
 
 def test_a_kept_image_is_decoded_as_it_was_hashed_whatever_lies_there_now(tmp_path: Path) -> None:
     path = picture(tmp_path / "a.png")
     reader = ImageReader()
-    reader.digests((path,))
+    reader.digests(of(path))
     picture(tmp_path / "a.png", "blue")
-    (image,) = reader.decoded((path,))
+    (image,) = reader.decoded(of(path))
     assert image.getpixel((0, 0)) == (255, 0, 0)
+
+
+def test_edits_have_a_digest_of_their_own_and_leave_the_original_as_it_is(tmp_path: Path, reads: list[str]) -> None:
+    path = picture(tmp_path / "a.png")
+    reader = ImageReader()
+    darker = of(path, changes=[Change("image-brightness", 1.0)])
+    assert len({*reader.digests(of(path)), *reader.digests(darker), sha256(path)}) == 2
+    (image,) = reader.decoded(darker)
+    assert image.getpixel((0, 0)) != (255, 0, 0)
+    assert reader.decoded(of(path))[0].getpixel((0, 0)) == (255, 0, 0)
+    assert reads == [path]
+
+
+def test_decoded_originals_are_kept_up_to_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image_reader, "KEPT_PIXELS", 20)
+    reader = ImageReader()
+    for colour in ("red", "blue", "lime", "red"):
+        case = of(picture(tmp_path / f"{colour}.png", colour), changes=[Change("image-flip", 1.0)])
+        reader.digests(case)
+        assert reader.decoded(case)[0].size == (4, 4)
 
 
 def test_an_image_that_was_exchanged_after_hashing_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image_reader, "KEPT_BYTES", 0)
     path = picture(tmp_path / "a.png")
     reader = ImageReader()
-    reader.digests((path,))
+    reader.digests(of(path))
     picture(tmp_path / "a.png", "blue")
     with pytest.raises(ImageError) as error:
-        reader.decoded((path,))
+        reader.decoded(of(path))
     assert (error.value.path, error.value.problem) == (path, EXCHANGED)
 
 
@@ -101,10 +127,10 @@ def test_an_image_that_is_gone_after_hashing_is_an_error(tmp_path: Path, monkeyp
     monkeypatch.setattr(image_reader, "KEPT_BYTES", 0)
     path = picture(tmp_path / "a.png")
     reader = ImageReader()
-    reader.digests((path,))
+    reader.digests(of(path))
     Path(path).unlink()
     with pytest.raises(ImageError) as error:
-        reader.decoded((path,))
+        reader.decoded(of(path))
     assert (error.value.path, error.value.problem) == (path, "image cannot be read: No such file or directory")
 
 
