@@ -65,8 +65,6 @@ class Search:
         """Flips that are the judge's."""
         self.unsure = 0
         """Variants whose answers no judge was sure of."""
-        self.unconfirmed = 0
-        """Flips that were not seen again."""
         self.unconfirmed_at_end = False
         """Whether there were no calls left to see a flip again."""
         self.error: Attempt | None = None
@@ -171,7 +169,6 @@ class Search:
             attempts = yield from self._spend(again, [flip.changes] * of)
             seen = sum(self._flipped(attempt) for attempt in attempts)
             self._confirmations[content] = seen >= needed
-            self.unconfirmed += seen < needed
         return self._confirmations[content]
 
     # --- asking
