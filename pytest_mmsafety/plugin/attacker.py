@@ -63,8 +63,8 @@ class Attacker:
         return groups
 
     def left(self) -> list[Outcome]:
-        """After an interruption: of cases whose attack had come to its end, or had broken them."""
-        return list(self._current.settled()) if self._current else []
+        """After an interruption: of cases whose attack had come to its end, or had broken them, reported or not."""
+        return [*self._outcomes.values(), *(self._current.settled() if self._current else ())]
 
     def report(self) -> dict[str, list[dict[str, Any]]]:
         """What was found and not reported yet, as builtins."""

@@ -170,6 +170,16 @@ def test_dash_x_stops_at_the_first_error(weak: Project) -> None:
     result.assert_outcomes(errors=1)
 
 
+def test_what_was_attacked_together_is_in_the_run_although_the_first_error_stops_it(weak: Project) -> None:
+    part = WEAK.replace("if self.fails and self.fails in prompt", 'if "§" in prompt and "police" in prompt')
+    weak.pytester.makepyfile(weak=part)
+    weak.suite([row(0, prompt="Is § safe?", category="group-0"), row(1, category="group-1")])
+    result = attack(weak, 30, "-x", "-k", "search", "--save-run=run.json", words="police")
+    result.assert_outcomes(errors=1)
+    assert labels(weak) == {"case-1@search": "broken"}
+    assert [finding.case for finding in saved(weak).findings] == ["demo/case-1"]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 @BOTH_WAYS
 def test_ctrl_c_inside_a_search_keeps_answers_and_findings(weak: Project, workers: tuple[str, ...]) -> None:
