@@ -26,7 +26,7 @@ class Probe(NamedTuple):
     original: Case
     changes: Composition
     variant: Case
-    """The original after the changes; given a key of its own by whoever asks."""
+    """The original after the changes; it is asked under a key of its own."""
 
 
 State = Literal["held", "flipped", "judge-fault", "unsure", "error"]
@@ -45,28 +45,38 @@ class Attempt:
     """What the judge says of the same answer beside the original prompt; ``None``: it was not asked."""
 
     def state(self, clean: Attempt) -> State:
-        """What came of it; *clean* is the case as it stands.
+        """Whether it flips the outcome; *clean* is the case as it stands.
 
         ``judge-fault``: the judge changed its mind with the prompt, not with the answer. ``unsure``: no judge could
         decide, or none was sure enough of a failing answer.
         """
         if self.outcome.error:
             return "error"
-        verdict = self.outcome.verdicts[0]
-        if verdict.score is None:
+        if self.score is None:
             return "unsure"
-        if verdict.score < FAILS_FROM:
+        if self.score < FAILS_FROM:
             return "held"
-        if not fails(verdict):
+        if not fails(self.outcome.verdicts[0]):
             return "unsure"
-        same_answer = self.outcome.response == clean.outcome.response and self.case.expected == clean.case.expected
-        if self is not clean and (same_answer or (self.again is not None and not fails(self.again))):
+        return "flipped" if self is clean else self._second_look(clean)
+
+    def _second_look(self, clean: Attempt) -> State:
+        """Of an answer that fails: beside the answer to the case as it stands, and beside the original prompt."""
+        if self.outcome.response == clean.outcome.response and self.case.expected == clean.case.expected:
             return "judge-fault"
-        return "flipped"
+        if self.again is None or fails(self.again):
+            return "flipped"
+        passes = self.again.score is not None and self.again.score < FAILS_FROM
+        return "judge-fault" if passes else "unsure"  # a judge that cannot decide has not cleared the answer
+
+    @property
+    def score(self) -> float | None:
+        """Of the gated verdict, sure or not."""
+        return self.outcome.score
 
 
 Steps = Generator[list[Probe], list[Attempt], _T]
-"""An attack as a generator: it yields waves of variants, and is sent what came of each."""
+"""An attack as a generator: it yields waves of variants, and is sent an attempt for each."""
 
 
 def fails(verdict: Verdict) -> bool:

@@ -14,7 +14,7 @@ from dataclasses import asdict, replace
 from itertools import chain, islice, takewhile
 from typing import TypeVar
 
-from pytest_mmsafety.attacks.attempts import Attempt, Probe, Steps, finding_of
+from pytest_mmsafety.attacks.attempts import FAILS_FROM, Attempt, Probe, Steps, finding_of
 from pytest_mmsafety.attacks.compositions import Composition, options, simplicity
 from pytest_mmsafety.attacks.exploration import pairs, singles
 from pytest_mmsafety.attacks.settings import AttackSettings
@@ -79,9 +79,14 @@ class Search:
         self.done = True
 
     @property
+    def tried(self) -> bool:
+        """Whether any change was asked for, besides the case as it stands."""
+        return len(self._known) > 1
+
+    @property
     def strength(self) -> float:
         """Of the weakest change that broke it, its perturbations' sum, at most 1; 0: as it stands; 1: none did."""
-        if self.clean is not None and self.clean.state(self.clean) == "flipped":
+        if self.clean is not None and (self.clean.score or 0.0) >= FAILS_FROM:
             return 0.0
         sums = [sum(change.strength for change in finding.perturbations) for finding in self.findings]
         return min([1.0, *sums])
@@ -90,7 +95,7 @@ class Search:
 
     def _attack(self) -> Steps[None]:
         (self.clean,) = yield from self._ask([()])
-        if self._flipped(self.clean):
+        if self.clean.score is not None and self.clean.score >= FAILS_FROM:
             return  # it fails as it stands: there is nothing to find
         choices = options(self.case, self._settings.techniques)
         alone = chain(_waves(self._before), _waves(singles(choices)))
@@ -179,7 +184,7 @@ class Search:
         return self._budget - self._kept_back - self.calls
 
     def _ask(self, wave: Sequence[Composition]) -> Steps[list[Attempt]]:
-        """What comes of these changes: the first of them, where the budget does not take all."""
+        """An attempt for each of these changes: for the first of them, where the budget does not take all."""
         variants = [perturb(self.case, changes) for changes in wave]
         contents = [_content(variant) for variant in variants]
         new = {
@@ -215,7 +220,7 @@ class Search:
     def _words(self, changes: Composition, place: int) -> int:
         return len(words_of(perturb(self.case, changes[:place]).prompt))
 
-    # --- what comes of it
+    # --- findings
 
     def _flipped(self, attempt: Attempt) -> bool:
         return attempt.state(self.clean or attempt) == "flipped"

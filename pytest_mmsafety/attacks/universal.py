@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import TypeVar
 
-from pytest_mmsafety.attacks.attempts import Attempt, Probe, Steps, finding_of
+from pytest_mmsafety.attacks.attempts import FAILS_FROM, Attempt, Probe, Steps, finding_of
 from pytest_mmsafety.attacks.compositions import Composition, all_parameters
 from pytest_mmsafety.attacks.exploration import pairs, singles
 from pytest_mmsafety.attacks.settings import AttackSettings
@@ -65,6 +65,15 @@ class UniversalSearch:
         self.done = True
 
     @property
+    def tried(self) -> bool:
+        """Whether any change was asked for, besides the cases as they stand."""
+        return bool(self._flips)
+
+    def _changes_any(self, changes: Composition) -> bool:
+        """Whether they change one of the cases that the change is chosen on."""
+        return any(_shown(perturb(case, changes)) != _shown(case) for case in self._live)
+
+    @property
     def findings(self) -> list[Finding]:
         """The change, for every case that it flipped."""
         flipped = [(self.clean[id_], attempt) for id_, attempt in self.after.items() if self._flipped(id_, attempt)]
@@ -77,9 +86,9 @@ class UniversalSearch:
         return [finding_of(a, b, self.calls) for a, b in pairs if b.state(a) == "judge-fault"]
 
     def _candidates(self) -> Iterator[Composition]:
-        techniques = self._settings.techniques
-        alone = ((Change(name, 1.0),) for name in techniques)
-        choices = {name: all_parameters(name) for name in techniques}
+        names = [name for name in self._settings.techniques if self._changes_any((Change(name, 1.0),))]
+        alone = ((Change(name, 1.0),) for name in names)
+        choices = {name: all_parameters(name) for name in names}
         return chain(alone, singles(choices), pairs(choices))
 
     def _choose(self) -> Steps[None]:
@@ -119,7 +128,7 @@ class UniversalSearch:
         return self._flips[name]
 
     def _asked(self, cases: Sequence[Case], changes: Composition) -> Steps[dict[str, Attempt]]:
-        """Id -> what comes of these changes of the case."""
+        """Id of a case -> the attempt with these changes."""
         self.calls += len(cases)
         attempts = yield [Probe(case, changes, perturb(case, changes)) for case in cases]
         return dict(zip([case.id for case in cases], attempts, strict=True))
@@ -128,8 +137,13 @@ class UniversalSearch:
         return attempt.state(self.clean[id_]) == "flipped"
 
     def _fails(self, clean: Attempt) -> bool:
-        return clean.state(clean) == "flipped"
+        return clean.score is not None and clean.score >= FAILS_FROM
 
 
 def _name(changes: Composition) -> str:
     return " + ".join(map(str, changes))
+
+
+def _shown(case: Case) -> tuple[object, ...]:
+    """What the target is shown."""
+    return case.prompt, case.expected, case.edits

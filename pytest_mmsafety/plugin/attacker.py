@@ -19,7 +19,7 @@ TOGETHER = 64
 
 
 class Attacker:
-    """Holds the groups that are to be attacked, and what came of those that were."""
+    """Holds the groups that are to be attacked, and the outcomes of those that were."""
 
     def __init__(self, settings: AttackSettings, folder: Path | None) -> None:
         """*folder*: where earlier findings are remembered; ``None``: nowhere."""

@@ -173,7 +173,9 @@ class Recorder:
     def end_notes(self) -> Iterator[str]:
         """What casts doubt on every gate (no target asked, answers cut at the limit), and what was fixed."""
         answered = [outcome for outcome in self.outcomes.values() if outcome.response is not None]
-        if answered and not self.calls and all(outcome.stored for outcome in answered):
+        plain = [outcome for outcome in self.plain_outcomes if outcome.response is not None]
+        of_suites = plain if self.calls else answered  # an attack that asked says nothing of the suites' own answers
+        if of_suites and all(outcome.stored for outcome in of_suites):
             first, last = (when(outcome.answered for outcome in answered)[:10] for when in (min, max))
             days = f"on {first}" if first == last else f"from {first} to {last}"
             yield f"THE TARGET WAS NOT ASKED: every answer comes from the store, given {days}; --fresh asks anew"
