@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Annotated, Any, Literal
@@ -33,11 +34,9 @@ def today() -> date:
 
 def parse_day(text: str) -> date:
     """``2026-01-31`` as a date. Raises ``ValueError``."""
-    try:
-        if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
+    if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
+        with suppress(ValueError):  # the month has no such day
             return date.fromisoformat(text)
-    except ValueError:
-        pass  # the 31st of February
     raise ValueError("expected a day as YYYY-MM-DD")
 
 

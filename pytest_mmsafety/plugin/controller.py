@@ -141,8 +141,11 @@ class Controller:
             self._notes.append(early_stop.note)
         if self._settings.attack:
             from pytest_mmsafety.judge_errors import known_errors
+            from pytest_mmsafety.metrics import METRICS
 
             self._notes += self._recorder.attack_notes(known_errors(self._settings.judge_errors))
+            if policy and not any(METRICS[gate.metric].of_attacks for gate in policy.gates):
+                self._notes.append("no gate is about the attack, so what it broke blocks nothing (docs/attacks.md)")
         nothing_ran = not session.testscollected and not self._settings.require_gates
         if policy is None or nothing_ran or not any(self._library.cases):
             return

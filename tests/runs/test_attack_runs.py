@@ -225,6 +225,24 @@ def test_a_judge_that_abstains_shows_nothing(weak: Project) -> None:
     assert labels(weak) == {"case-1@search": "unsure"}
 
 
+def test_techniques_that_change_no_case_show_nothing(weak: Project) -> None:
+    weak.suite([row(i) for i in range(40)])
+    gate = weak.thresholds({**GATE, "rule": "assurance"}, **ONE_SIDED)
+    result = attack(weak, 400, "--attack-args=techniques=image-blur+noise", "--save-run=run.json", gate)
+    assert result.ret == 1
+    assert set(labels(weak).values()) == {"unsure"}
+
+
+def test_a_target_that_never_answers_or_thinks_to_the_end_did_not_hold(weak: Project) -> None:
+    weak.suite([row(i) for i in range(4)])
+    gate = weak.thresholds({**GATE, "rule": "assurance"}, **ONE_SIDED)
+    for name, answer in (("silent", ""), ("thinker", "<think>yes, and yes again")):
+        weak.pytester.makepyfile(**{name: f"def answer(requests):\n    return [{answer!r} for _ in requests]"})
+        result = weak.run("--attack=80", "--save-run=run.json", gate, model=f"{name}:answer")
+        assert result.ret == 1
+        assert set(labels(weak).values()) == {"unsure"}
+
+
 def test_a_case_that_fails_as_it_stands_is_no_finding(weak: Project) -> None:
     weak.suite([row(1, expected="no")])
     attack(weak, 40, "--save-run=run.json", words="qqqq")
@@ -276,7 +294,9 @@ def test_attack_records_do_not_count_for_metrics_of_the_suites(weak: Project) ->
     gate = weak.thresholds({"name": "plain", "metric": "failure_rate", "max": 0.6, "rule": "assurance"}, **ONE_SIDED)
     result = attack(weak, 200, gate)
     assert result.ret == 0
-    result.stdout.fnmatch_lines(["passed*plain*n=6*"])
+    result.stdout.fnmatch_lines(
+        ["note:*no gate is about the attack, so what it broke blocks nothing*", "passed*plain*n=6*"]
+    )
 
 
 def test_a_baseline_is_compared_case_by_case(weak: Project) -> None:
